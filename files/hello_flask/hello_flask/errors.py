@@ -1,0 +1,27 @@
+"""Errors as JSON."""
+
+from flask import json, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from .request_id import request_id
+
+
+def answer_in_json(error: HTTPException) -> Response:
+    """Describe the error in JSON and keep its headers, such as the Allow of a 405.
+
+    Flask logs an unexpected exception itself and hands over a plain 500, which says nothing about the cause.
+    """
+    response = error.get_response(request.environ)
+    response.data = json.dumps(
+        {
+            "error": {
+                "status": error.code,
+                "title": error.name,
+                "detail": error.description,
+                "request_id": request_id(),
+            }
+        }
+    )
+    response.content_type = "application/json"
+    return response

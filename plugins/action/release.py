@@ -1,0 +1,95 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: bring a release of an app to a host and make it live; the host's part is the module of the same name."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import json
+import os
+import socket
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.baremetal.web.plugins.module_utils.releases import release_id
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
+
+LOCKS = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files", "servers")
+
+
+class ActionModule(ActionBase):
+    """Ask what the host has; upload and activate only what it lacks."""
+
+    TRANSFERS_FILES = True
+    _VALID_ARGS = frozenset(("app", "config", "socket_group", "uv", "index_url"))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        args = self._task.args
+        app = json.loads(json.dumps(args["app"]))
+        name = app["name"]
+        with open(os.path.join(LOCKS, app["server"]["lock"]), encoding="utf-8") as stream:
+            app["server"]["lock_text"] = stream.read()
+        with open_source(app["source"], app["search"]) as tree:
+            requirements = self._requirements(app, tree)
+            release = release_id(app, tree.digest(), args["config"])
+            environment = app["program"].pop("environment")
+            app.update(
+                build_user=BUILD_USER,
+                uv=args["uv"],
+                index_url=args["index_url"],
+                deployer=f"{getpass.getuser()}@{socket.gethostname()}",
+            )
+            wanted = {
+                "app": app,
+                "release": release,
+                # Encoded, so that censoring a short value does not censor every message that has it.
+                "environment": base64.b64encode(json.dumps(environment).encode()).decode(),
+                "socket_group": args["socket_group"],
+            }
+            before = self._call("inspect", wanted, task_vars)
+            if before.get("failed") or before["settled"]:
+                return before
+            if self._task.check_mode:
+                shown = {"before_header": name, "after_header": name}
+                return {
+                    **before,
+                    "changed": True,
+                    "diff": {**shown, "before": f"{before['current']}\n", "after": f"{release}\n"},
+                }
+            if not before["staged"]:
+                wanted.update(
+                    files={app["server"]["config"]: args["config"]},
+                    sets={"server": app["server"]["lock_text"], "app": requirements},
+                    manifest={"app": name, "version": tree.version, "entrypoint": app["entrypoint"]},
+                    archive=self._upload(tree),
+                )
+            return self._call("activate", wanted, task_vars)
+
+    def _requirements(self, app: dict[str, Any], tree: Tree) -> str:
+        file = app["python"]["requirements"]
+        text = tree.read(file) if file else ""
+        if text is None:
+            raise AnsibleActionFail(f"app {app['name']}: python.requirements names {file!r}, which the source does not have.")
+        return text
+
+    def _upload(self, tree: Tree) -> str:
+        with tempfile.NamedTemporaryFile(prefix="baremetal-web-", suffix=".tar.gz") as archive:
+            tree.pack(archive.name)
+            if not self._connection._shell.tmpdir:
+                self._make_tmp_path()
+            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "source.tar.gz")
+            self._transfer_file(archive.name, remote)
+            self._fixup_perms2((self._connection._shell.tmpdir, remote))
+        return remote
+
+    def _call(self, phase: str, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._execute_module(
+            module_name="baremetal.web.release", module_args={**wanted, "phase": phase}, task_vars=task_vars
+        )

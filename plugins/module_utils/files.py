@@ -1,0 +1,160 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change several files of a host as one: all of them, or none."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+
+class Entry(NamedTuple):
+    """What a path is to be; ``content`` is None for a directory."""
+
+    path: str
+    content: bytes | None
+    mode: int
+    owner: str
+    group: str
+    secret: bool = False
+
+    @classmethod
+    def file(cls, options: dict[str, Any], secret: bool = False) -> Entry:
+        return cls(
+            options["path"], options["content"].encode(), int(options["mode"], 8), options["owner"], options["group"], secret
+        )
+
+    @classmethod
+    def directory(cls, options: dict[str, Any]) -> Entry:
+        return cls(options["path"], None, int(options["mode"], 8), options["owner"], options["group"])
+
+
+class State(NamedTuple):
+    """What a path is."""
+
+    content: bytes | None
+    mode: int
+    uid: int
+    gid: int
+    link: str | None = None
+
+
+def read_state(path: str) -> State | None:
+    """Return the state of a file, link or directory; None where there is none."""
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else None
+    content = None
+    if stat.S_ISREG(info.st_mode):
+        with open(path, "rb") as stream:
+            content = stream.read()
+    return State(content, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, link)
+
+
+def user_id(name: str) -> int | None:
+    """Return the uid of a user; None for one that does not exist yet."""
+    with suppress(KeyError):
+        return pwd.getpwnam(name).pw_uid
+    return None
+
+
+def group_id(name: str) -> int | None:
+    """Return the gid of a group; None for one that does not exist yet."""
+    with suppress(KeyError):
+        return grp.getgrnam(name).gr_gid
+    return None
+
+
+def write_file(path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
+    """Write a file atomically; it never exists with a wider mode or a part of its content."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix="~", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def make_directory(path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
+    """Make a directory, or correct one."""
+    with suppress(FileExistsError):
+        os.makedirs(path, mode=0o755)
+    os.chown(path, uid, gid)
+    os.chmod(path, mode)
+
+
+class Transaction:
+    """The wanted files, beside what stood there before."""
+
+    def __init__(self, entries: list[Entry], absent: list[str]):
+        self.entries = entries
+        self.absent = absent
+        self.before = {path: read_state(path) for path in [*(entry.path for entry in entries), *absent]}
+        self.changed = [entry.path for entry in entries if self._differs(entry)]
+        self.changed += [path for path in absent if self.before[path] is not None]
+
+    def _differs(self, entry: Entry) -> bool:
+        before = self.before[entry.path]
+        wanted = (entry.content, entry.mode, user_id(entry.owner), group_id(entry.group), None)
+        return before is None or tuple(before) != wanted
+
+    def diff(self) -> list[dict[str, str]]:
+        """Return Ansible's diff; the content of a secret file is not shown."""
+        shown = []
+        wanted = {entry.path: entry for entry in self.entries}
+        for path in self.changed:
+            before, entry = self.before[path], wanted.get(path)
+            texts = []
+            for content, mode in (
+                (before and before.content, before.mode if before else None),
+                (entry and entry.content, entry.mode if entry else None),
+            ):
+                text = "(secret)\n" if entry and entry.secret and content else (content or b"").decode(errors="replace")
+                texts.append(text if mode is None else f"{text}# mode {mode:04o}\n")
+            shown.append({"before_header": path, "after_header": path, "before": texts[0], "after": texts[1]})
+        return shown
+
+    def write(self) -> None:
+        """Make the host as wanted."""
+        for entry in self.entries:
+            if entry.path not in self.changed:
+                continue
+            uid, gid = pwd.getpwnam(entry.owner).pw_uid, grp.getgrnam(entry.group).gr_gid
+            if entry.content is None:
+                make_directory(entry.path, entry.mode, uid, gid)
+            else:
+                write_file(entry.path, entry.content, entry.mode, uid, gid)
+        for path in self.absent:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def undo(self) -> None:
+        """Put everything back as it was; directories made on the way stay while something is in them."""
+        for path in reversed(self.changed):
+            before = self.before[path]
+            if before is None:
+                with suppress(OSError):
+                    os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+            elif before.link is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                os.symlink(before.link, path)
+            elif before.content is not None:
+                write_file(path, before.content, before.mode, before.uid, before.gid)
+            else:
+                make_directory(path, before.mode, before.uid, before.gid)

@@ -1,0 +1,149 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Speak to supervisord: render a program, apply it, ask for its state."""
+
+from __future__ import annotations
+
+import configparser
+import glob
+import os
+import time
+import xmlrpc.client
+from contextlib import suppress
+from typing import Any
+
+from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
+
+CONFIG = "/etc/supervisord/supervisord.conf"
+
+# The options of a program in the order of supervisord's own documentation.
+_OPTIONS = (
+    "command", "directory", "user", "umask", "priority", "autostart", "autorestart", "startsecs", "startretries",
+    "stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup",
+)  # fmt: skip
+
+
+class SupervisorError(Exception):
+    """supervisord cannot be reached, or does not do as asked."""
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: str, timeout: float):
+        super().__init__()
+        self.path = path
+        self.timeout = timeout
+
+    def make_connection(self, host: Any) -> UnixConnection:
+        return UnixConnection(self.path, self.timeout)
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _ini(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else _escape(str(value))
+
+
+def _environment(variables: dict[str, Any]) -> str:
+    """Quote variables as supervisord parses them (shlex: a backslash and a quote are escaped)."""
+    for name, value in variables.items():
+        if "\n" in str(value):
+            raise SupervisorError(f"The environment variable {name} has a line break, which supervisord cannot hold.")
+    quoted = (
+        '{}="{}"'.format(name, str(value).replace("\\", "\\\\").replace('"', '\\"'))
+        for name, value in sorted(variables.items())
+    )
+    return _escape(",".join(quoted))
+
+
+def render_program(program: dict[str, Any], log_directory: str) -> str:
+    """Return the section of one program; its output goes to one rotated log."""
+    lines = ["# Ansible managed", "", f"[program:{program['name']}]"]
+    lines += [f"{option} = {_ini(program[option])}" for option in _OPTIONS]
+    if program["environment"]:
+        lines.append(f"environment = {_environment(program['environment'])}")
+    lines += [
+        "redirect_stderr = true",
+        f"stdout_logfile = {_escape(os.path.join(log_directory, program['log_name'] or program['name']))}.log",
+        f"stdout_logfile_maxbytes = {program['log_maxbytes']}",
+        f"stdout_logfile_backups = {program['log_backups']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class Supervisor:
+    """The supervisord whose configuration is given."""
+
+    def __init__(self, config: str = CONFIG, timeout: float = 90):
+        parser = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
+        if not parser.read(config):
+            raise SupervisorError(f"{config} is missing: supervisord is not installed on this host by this collection.")
+        self.directory = os.path.dirname(parser.get("include", "files"))
+        self.log_directory = parser.get("supervisord", "childlogdir")
+        self.socket = parser.get("unix_http_server", "file")
+        self._rpc = xmlrpc.client.ServerProxy("http://localhost/RPC2", _UnixTransport(self.socket, timeout)).supervisor
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of supervisord's XML-RPC interface."""
+        try:
+            return getattr(self._rpc, method)(*arguments)
+        except OSError as error:
+            raise SupervisorError(f"supervisord does not answer on {self.socket}: {error}") from error
+        except xmlrpc.client.Fault as error:
+            raise SupervisorError(f"supervisord refuses {method}{arguments}: {error.faultString}") from error
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.directory, f"{name}.conf")
+
+    def log(self, program: dict[str, Any]) -> str:
+        return os.path.join(self.log_directory, f"{program['log_name'] or program['name']}.log")
+
+    def programs(self) -> set[str]:
+        """Return the names of the programs that have a file."""
+        return {os.path.basename(path)[: -len(".conf")] for path in glob.glob(os.path.join(self.directory, "*.conf"))}
+
+    def state(self, name: str) -> str:
+        """Return the state that supervisord gives, or ABSENT."""
+        try:
+            return self.call("getProcessInfo", name)["statename"]
+        except SupervisorError as error:
+            if "BAD_NAME" in str(error):
+                return "ABSENT"
+            raise
+
+    def current_text(self, name: str) -> str | None:
+        with suppress(FileNotFoundError), open(self.path(name), encoding="utf-8") as stream:
+            return stream.read()
+        return None
+
+    def add(self, name: str, text: str) -> None:
+        """Write a program's file and let supervisord take up this program alone; it starts when its autostart says so."""
+        if self.state(name) != "ABSENT":
+            self._forget(name)
+        write_file(self.path(name), text.encode(), 0o600)
+        self.call("reloadConfig")
+        self.call("addProcessGroup", name)
+
+    def remove(self, name: str) -> None:
+        """Stop a program (within its stopwaitsecs), and remove it and its file."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.path(name))
+        if self.state(name) != "ABSENT":
+            self._forget(name)
+        self.call("reloadConfig")
+
+    def _forget(self, name: str) -> None:
+        self.call("stopProcessGroup", name)
+        self.call("removeProcessGroup", name)
+
+    def wait(self, name: str, seconds: float) -> str:
+        """Wait until a program has settled; return its state."""
+        deadline = time.monotonic() + seconds
+        while True:
+            state = self.state(name)
+            if state not in ("STARTING", "BACKOFF", "STOPPING") or time.monotonic() > deadline:
+                return state
+            time.sleep(0.1)

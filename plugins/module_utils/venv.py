@@ -1,0 +1,143 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Provide virtual environments, with uv where the tool environment has it, with venv and pip to get there."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from typing import Any
+
+LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
+RECORDS = "requirements.d"
+
+
+class VenvError(Exception):
+    """The environment cannot be made; the text says why."""
+
+
+def run(command: list[str], what: str, user: dict[str, Any] | None = None, environment: dict[str, str] | None = None) -> str:
+    """Run a command, as another user when told; raise with the end of its output when it fails."""
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd="/",
+        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})},
+        umask=0o022,
+        **(user or {}),
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+        raise VenvError(f"{what} failed:\n{tail}")
+    return done.stdout
+
+
+def _version(command: str) -> tuple[int, int]:
+    out = run([command, "-c", "import sys; print(*sys.version_info[:2])"], f"{command}")
+    major, minor = out.split()
+    return int(major), int(minor)
+
+
+def find_interpreter(version: str) -> str:
+    """Return the path of the wanted interpreter; ``auto`` is python3 when new enough, else the newest there is."""
+    if version != "auto":
+        command = f"/usr/bin/python{version}"
+        if os.path.exists(command):
+            return command
+        default = "/usr/bin/python3"
+        if os.path.exists(default) and "{}.{}".format(*_version(default)) == version:
+            return default
+        raise VenvError(f"Python {version} is not installed on this host ({command} is missing).")
+    candidates = sorted(
+        (path for path in glob.glob("/usr/bin/python3*") if re.fullmatch(r"/usr/bin/python3(\.\d+)?", path)),
+        key=lambda path: (path == "/usr/bin/python3", [int(number) for number in re.findall(r"\d+", path)]),
+        reverse=True,
+    )
+    for command in candidates:
+        if _version(command) >= LEAST_VERSION:
+            return command
+    raise VenvError(f"No Python of version {LEAST_VERSION[0]}.{LEAST_VERSION[1]} or newer is installed on this host.")
+
+
+def fingerprint(requirements: str, python: str) -> str:
+    """Return what makes an installed set the same set: its requirements and the interpreter they are for."""
+    return hashlib.sha256(f"{os.path.realpath(python)}\n{requirements}".encode()).hexdigest()
+
+
+def record_path(path: str, name: str) -> str:
+    return os.path.join(path, RECORDS, f"{name}.sha256")
+
+
+def is_installed(path: str, name: str, requirements: str, python: str) -> bool:
+    """Tell whether a set is recorded as installed in a working environment."""
+    try:
+        with open(record_path(path, name), encoding="ascii") as stream:
+            recorded = stream.read().strip()
+    except FileNotFoundError:
+        return False
+    return recorded == fingerprint(requirements, python) and os.path.exists(os.path.join(path, "bin", "python"))
+
+
+def install(
+    path: str,
+    python: str,
+    sets: dict[str, str],
+    *,
+    uv: str = "",
+    index_url: str = "",
+    source_builds: bool = False,
+    user: dict[str, Any] | None = None,
+    home: str = "/root",
+) -> None:
+    """Make the environment when it is missing and install the sets of requirements, in their order, into it."""
+    environment = {"HOME": home}
+    interpreter = os.path.join(path, "bin", "python")
+    with tempfile.TemporaryDirectory(prefix="requirements-") as directory:
+        os.chmod(directory, 0o755)
+        if uv:
+            environment.update(
+                UV_CACHE_DIR=os.path.join(home, ".cache", "uv"),
+                UV_LINK_MODE="copy",
+                UV_NO_PROGRESS="1",
+                UV_PYTHON_DOWNLOADS="never",
+                UV_SYSTEM_CERTS="1",
+            )
+            if index_url:  # by environment, for it may hold a password
+                environment["UV_DEFAULT_INDEX"] = index_url
+            create = [uv, "venv", "--quiet", "--no-project", "--python", python, path]
+            command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--compile-bytecode"]
+        else:
+            if index_url:
+                environment["PIP_INDEX_URL"] = index_url
+            create = [python, "-m", "venv", path]
+            command = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+        if not os.path.exists(interpreter):
+            run(create, f"Making the environment {path} with {python}", user, environment)
+        for name, requirements in sets.items():
+            if not re.search(r"^\s*[^#\s]", requirements, re.MULTILINE):
+                continue
+            file = os.path.join(directory, f"{name}.txt")
+            with open(file, "w", encoding="utf-8") as stream:
+                stream.write(requirements)
+            os.chmod(file, 0o644)
+            options = ["--require-hashes"] if "--hash=" in requirements else []
+            options += [] if source_builds else ["--only-binary", ":all:"]
+            run([*command, *options, "-r", file], f"Installing the requirements {name!r} into {path}", user, environment)
+
+
+def record(path: str, python: str, sets: dict[str, str]) -> None:
+    """Note what is installed, so that the next run knows."""
+    os.makedirs(os.path.join(path, RECORDS), exist_ok=True)
+    for name, requirements in sets.items():
+        with open(record_path(path, name), "w", encoding="ascii") as stream:
+            stream.write(fingerprint(requirements, python) + "\n")

@@ -1,0 +1,169 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: a release of an app on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Release one app on a host
+description:
+  - Builds the wanted release beside the live one, lets the server's checker import it, starts it on a socket of its own,
+    probes its health over that socket, and only then makes it the live one. Whatever fails before that leaves the live
+    release as it is.
+  - A release is named by the digest of everything it is made of, so a second run with nothing new changes nothing.
+  - The action of the same name reads O(app), O(config), O(socket_group), O(uv) and O(index_url) on the controller and
+    calls this module with the rest; nothing else should.
+options:
+  app:
+    description: One app as the filter P(baremetal.web.resolve_apps#filter) gives it.
+    type: dict
+    required: true
+  config:
+    description: Text of the server's configuration (action only).
+    type: str
+  socket_group:
+    description: Group that may connect to the app's sockets.
+    type: str
+    required: true
+  uv:
+    description: Path of uv on the host (action only).
+    type: path
+  index_url:
+    description: Package index, empty for the tool's own default (action only).
+    type: str
+  phase:
+    description: What to do.
+    type: str
+    choices: [inspect, activate]
+    default: inspect
+  release:
+    description: Name of the release.
+    type: str
+  environment:
+    description: Environment variables, as base64 of JSON.
+    type: str
+  archive:
+    description: Path of the source's archive on the host.
+    type: path
+  files:
+    description: Text of files in the release, by name.
+    type: dict
+    default: {}
+  sets:
+    description: Texts of requirements files in the order of installation, by name.
+    type: dict
+    default: {}
+  manifest:
+    description: What to remember of the release.
+    type: dict
+    default: {}
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Shows which release would go live.
+    support: full
+  diff_mode:
+    description: Shows the live and the wanted release.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Release the app
+  baremetal.web.release:
+    app: "{{ app }}"
+    config: "{{ lookup('ansible.builtin.template', 'gunicorn.conf.py.j2') }}"
+    socket_group: www-data
+    uv: /opt/baremetal/bin/uv
+    index_url: ""
+"""
+
+RETURN = r"""
+release:
+  description: The wanted release.
+  type: str
+  returned: always
+current:
+  description: The live release, empty when there is none.
+  type: str
+  returned: always
+"""
+
+import base64  # noqa: E402
+import json  # noqa: E402
+import shutil  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.baremetal.web.plugins.module_utils.releases import ReleaseError, Releases  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError  # noqa: E402
+
+
+def activate(releases: Releases, wanted: dict) -> None:
+    """Make the wanted release live; raise, with everything put back, when it is not fit for that."""
+    release = wanted["release"]
+    releases.make_room(wanted["socket_group"])
+    with releases.lock():
+        new = not releases.manifest(release)
+        try:
+            if new:
+                releases.stage(release, wanted["archive"], wanted["files"], wanted["sets"], wanted["manifest"])
+            releases.check(release)
+            releases.start(release)
+        except (ReleaseError, VenvError, SupervisorError) as error:
+            releases.log(release, "refused")
+            if new:
+                shutil.rmtree(releases.path(release), ignore_errors=True)
+            raise ReleaseError(str(error)) from error
+        releases.switch(release)
+        releases.retire(release)
+        releases.log(release, "live")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "config": {"type": "str"},
+            "socket_group": {"type": "str", "required": True},
+            "uv": {"type": "path"},
+            "index_url": {"type": "str", "no_log": True},
+            "phase": {"type": "str", "choices": ["inspect", "activate"], "default": "inspect"},
+            "release": {"type": "str"},
+            "environment": {"type": "str", "no_log": True},
+            "archive": {"type": "path"},
+            "files": {"type": "dict", "default": {}},
+            "sets": {"type": "dict", "default": {}},
+            "manifest": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    app, release = wanted["app"], wanted["release"]
+    app["program"]["environment"] = json.loads(base64.b64decode(wanted["environment"]))
+    current = ""
+    try:
+        releases = Releases(app, Supervisor())
+        current = releases.current or ""
+        if wanted["phase"] == "inspect":
+            module.exit_json(
+                changed=False,
+                release=release,
+                current=current,
+                staged=bool(releases.manifest(release)),
+                settled=releases.is_settled(release),
+            )
+        activate(releases, wanted)
+    except (ReleaseError, SupervisorError) as error:
+        if module.check_mode:
+            module.exit_json(changed=False, release=release, current=current, staged=False, settled=False)
+        kept = f"The live release {current} keeps serving." if current else "No release is live."
+        module.fail_json(msg=f"app {app['name']}: release {release}: {error}\n{kept}", release=release, current=current)
+    module.exit_json(changed=True, release=release, current=release)
+
+
+if __name__ == "__main__":
+    main()

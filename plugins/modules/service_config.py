@@ -1,0 +1,259 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: a systemd service and its configuration files, as one transaction."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_config
+short_description: Bring a systemd service and its configuration to a wanted state, all or nothing
+description:
+  - Writes all files, lets the service's own checker judge the whole configuration, and only then reloads, restarts or
+    starts the service. When the checker refuses, or the service does not come up, every file is put back as it was.
+  - A run that is cut off between writing and applying leaves a mark, so that the next one applies.
+  - One task and one round trip in place of a task for each file and handlers that are lost when a play fails.
+options:
+  name:
+    description: The systemd unit; without it only files are written and checked.
+    type: str
+  directories:
+    description: Directories to make before the files.
+    type: list
+    elements: dict
+    default: []
+    options: &entry
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      mode:
+        description: Octal mode.
+        type: str
+        default: "0755"
+      owner:
+        description: Owner.
+        type: str
+        default: root
+      group:
+        description: Group.
+        type: str
+        default: root
+  files:
+    description: Files to write.
+    type: list
+    elements: dict
+    default: []
+    options:
+      <<: *entry
+      content:
+        description: Content.
+        type: str
+        required: true
+      mode:
+        description: Octal mode.
+        type: str
+        default: "0644"
+  secret_files:
+    description: As O(files), but neither logged nor shown in a diff, and of mode 0600 by default.
+    type: list
+    elements: dict
+    default: []
+    options:
+      <<: *entry
+      content:
+        description: Content.
+        type: str
+        required: true
+      mode:
+        description: Octal mode.
+        type: str
+        default: "0600"
+  absent:
+    description: Files or links that must not exist.
+    type: list
+    elements: path
+    default: []
+  check:
+    description: Command and arguments that judge the configuration on the host; run after any change, before it is applied.
+    type: list
+    elements: str
+    default: []
+  on_change:
+    description: What a running service needs to take up a change. A changed unit file always means a restart.
+    type: str
+    choices: [reload, restart]
+    default: reload
+  ports:
+    description: TCP ports that the service is about to listen on; one that another program holds is refused.
+    type: list
+    elements: int
+    default: []
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Shows what would be written.
+    support: full
+  diff_mode:
+    description: Shows what is different in each file.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Publish a static site, refused as a whole when nginx does not like it
+  baremetal.web.service_config:
+    name: nginx.service
+    files:
+      - path: /etc/nginx/conf.d/static.conf
+        content: "{{ lookup('ansible.builtin.template', 'static.conf.j2') }}"
+    check: [nginx, -t]
+"""
+
+RETURN = r"""
+files:
+  description: The paths that were, or would be, written or removed.
+  type: list
+  elements: str
+  returned: always
+action:
+  description: What was done to the service.
+  type: str
+  returned: always
+"""
+
+import os  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders  # noqa: E402
+
+UNIT_DIRECTORY = "/etc/systemd/system"
+MARKS = "/run/baremetal.web"
+
+
+class Refused(Exception):
+    """The new configuration is not accepted."""
+
+
+class Service:
+    """A unit of systemd."""
+
+    def __init__(self, module: AnsibleModule, name: str):
+        self.module = module
+        self.name = name
+
+    def run(self, *arguments: str) -> None:
+        code, out, err = self.module.run_command(["systemctl", *arguments, self.name])
+        if code:
+            journal = self.module.run_command(["journalctl", "--no-pager", "-n", "15", "-o", "cat", "-u", self.name])[1]
+            raise Refused(f"systemctl {' '.join(arguments)} {self.name} failed: {(err or out).strip()}\n{journal}".strip())
+
+    def properties(self) -> dict[str, str]:
+        out = self.module.run_command(["systemctl", "show", "-p", "ActiveState,UnitFileState", self.name])[1]
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    @property
+    def active(self) -> bool:
+        return self.properties().get("ActiveState") in ("active", "reloading", "activating")
+
+
+def entry_spec(mode: str, **more: dict) -> dict:
+    return {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "path", "required": True},
+            "mode": {"type": "str", "default": mode},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            **more,
+        },
+    }
+
+
+def apply(service: Service, reload: bool, new_unit: bool) -> str:
+    """Let the service take up its configuration; return what was done."""
+    if new_unit:
+        service.module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+    if service.properties().get("UnitFileState") != "enabled":
+        service.run("enable", "--quiet")
+    if not service.active:
+        service.run("start")
+        return "started"
+    verb = "reload" if reload and not new_unit else "restart"
+    service.run(verb)
+    return f"{verb}ed"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str"},
+            "directories": entry_spec("0755"),
+            "files": entry_spec("0644", content={"type": "str", "required": True}),
+            "secret_files": entry_spec("0600", content={"type": "str", "required": True, "no_log": True}),
+            "absent": {"type": "list", "elements": "path", "default": []},
+            "check": {"type": "list", "elements": "str", "default": []},
+            "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
+            "ports": {"type": "list", "elements": "int", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    transaction = Transaction(
+        [
+            *(Entry.directory(options) for options in wanted["directories"]),
+            *(Entry.file(options) for options in wanted["files"]),
+            *(Entry.file(options, secret=True) for options in wanted["secret_files"]),
+        ],
+        wanted["absent"],
+    )
+    service = Service(module, wanted["name"]) if wanted["name"] else None
+    mark = os.path.join(MARKS, wanted["name"] or "none")
+    state = service.properties() if service else {}
+    settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
+    changed = bool(transaction.changed) or not settled or os.path.exists(mark)
+    result = {"changed": changed, "files": transaction.changed, "action": "none", "diff": transaction.diff()}
+    if service:
+        own = service.name.rpartition(".")[0]
+        for port in wanted["ports"]:
+            if holders := port_holders(port) - {own}:
+                module.fail_json(
+                    msg=f"Port {port} is held by {', '.join(sorted(holders))}, so {own} cannot listen on it. "
+                    "Stop that program, or choose another port. Nothing was changed.",
+                )
+    if module.check_mode or not changed:
+        module.exit_json(**result)
+
+    new_unit = any(path.startswith(UNIT_DIRECTORY) for path in transaction.changed)
+    os.makedirs(MARKS, mode=0o700, exist_ok=True)
+    with open(mark, "w", encoding="utf-8"):
+        pass
+    try:
+        transaction.write()
+        if wanted["check"]:
+            code, out, err = module.run_command(wanted["check"])
+            if code:
+                raise Refused(f"{' '.join(wanted['check'])} says: {(err or out).strip()}")
+        if service:
+            result["action"] = apply(service, wanted["on_change"] == "reload", new_unit)
+    except (Refused, OSError, KeyError) as error:
+        transaction.undo()
+        if new_unit:
+            module.run_command(["systemctl", "daemon-reload"])
+        if state.get("ActiveState") == "active" and not service.active:
+            module.run_command(["systemctl", "start", service.name])
+        os.unlink(mark)
+        module.fail_json(
+            msg=f"The new configuration was refused and every file is as it was before. {error}",
+            files=transaction.changed,
+        )
+    os.unlink(mark)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: a virtual environment with a set of requirements."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: venv
+short_description: Provide a virtual environment with the wanted packages
+description:
+  - Creates the environment when it is missing and installs a set of requirements into it. What was installed is recorded
+    in the environment, so that a second run asks no index and changes nothing.
+  - Installs with uv when O(uv) exists, else with the interpreter's own venv and pip.
+options:
+  path:
+    description: Where the environment is.
+    type: path
+    required: true
+  name:
+    description: What the requirements are for; an environment may hold several sets.
+    type: str
+    default: main
+  version:
+    description: Python version, or V(auto) for the platform's own when new enough, else the newest installed.
+    type: str
+    default: auto
+  requirements:
+    description: Text of a requirements file. When it has hashes, every package must have one and is checked.
+    type: str
+    required: true
+  source_builds_enabled:
+    description: Whether packages without a wheel may be built. Building runs code of the package as root.
+    type: bool
+    default: false
+  index_url:
+    description: Package index to use instead of the tool's own default.
+    type: str
+    default: ""
+  uv:
+    description: Path of uv.
+    type: path
+    default: /opt/baremetal/bin/uv
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Tells whether something would be installed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Provide httpie to everybody
+  baremetal.web.venv:
+    path: /opt/httpie
+    requirements: httpie==3.2.4
+"""
+
+RETURN = r"""
+python:
+  description: The interpreter that the environment is made from; empty when it is not installed yet (check mode).
+  type: str
+  returned: always
+"""
+
+import os  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.baremetal.web.plugins.module_utils.venv import (  # noqa: E402
+    VenvError,
+    find_interpreter,
+    install,
+    is_installed,
+    record,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "name": {"type": "str", "default": "main"},
+            "version": {"type": "str", "default": "auto"},
+            "requirements": {"type": "str", "required": True},
+            "source_builds_enabled": {"type": "bool", "default": False},
+            "index_url": {"type": "str", "default": "", "no_log": True},
+            "uv": {"type": "path", "default": "/opt/baremetal/bin/uv"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    path, name, requirements = wanted["path"], wanted["name"], wanted["requirements"]
+    try:
+        python = find_interpreter(wanted["version"])
+        changed = not is_installed(path, name, requirements, python)
+        if changed and not module.check_mode:
+            install(
+                path,
+                python,
+                {name: requirements},
+                uv=wanted["uv"] if os.path.exists(wanted["uv"]) else "",
+                index_url=wanted["index_url"],
+                source_builds=wanted["source_builds_enabled"],
+            )
+            record(path, python, {name: requirements})
+    except VenvError as error:
+        if module.check_mode:
+            module.exit_json(changed=True, python="")
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, python=python)
+
+
+if __name__ == "__main__":
+    main()

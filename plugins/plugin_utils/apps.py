@@ -1,0 +1,288 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Resolve ``wsgi_apps``: check it, apply the defaults of the role's argument spec, derive what follows from it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+COLLECTION_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+BUILD_USER = "wsgi-build"
+
+_PATTERNS = {
+    "name": (r"[a-z][a-z0-9_-]{0,26}", "a lower-case letter, then up to 26 lower-case letters, digits, - or _"),
+    "entrypoint": (
+        r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(.*\))?",
+        "module:callable or module:factory(), for example hello_flask:create_app()",
+    ),
+    "user": (r"|[a-z_][a-z0-9_-]{0,31}", "a user name of at most 32 lower-case letters, digits, - or _"),
+    "python.version": (r"auto|3\.\d+", 'auto, or a version such as "3.12" (in quotes)'),
+    "server.workers": (r"auto|[1-9]\d*", "auto, or a whole number from 1 up"),
+    "site.prefix": (r"/|(/[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
+    "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
+    "health.path": (r"/[^\s\"';{}]*", "a path that starts with /, for example /healthz"),
+}
+_LEAST = {
+    "server.threads": 1,
+    "server.worker_connections": 1,
+    "server.timeout": 1,
+    "server.graceful_timeout": 1,
+    "server.keepalive": 1,
+    "server.backlog": 1,
+    "server.max_requests": 0,
+    "server.max_requests_jitter": 0,
+    "health.timeout": 1,
+    "releases_kept": 1,
+}
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class AppsError(ValueError):
+    """The description cannot work; the text has one sentence for each problem."""
+
+
+def role_options(role: str, entry_point: str = "main") -> dict[str, Any]:
+    """Return the options of a role's entry point, as its argument spec has them."""
+    path = os.path.join(COLLECTION_ROOT, "roles", role, "meta", "argument_specs.yml")
+    with open(path, encoding="utf-8") as stream:
+        return yaml.safe_load(stream)["argument_specs"][entry_point]["options"]
+
+
+def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Validate a dictionary against options; return it with its defaults, and the errors."""
+    result = ArgumentSpecValidator(dict(options)).validate(dict(value))
+    return result.validated_parameters, result.error_messages
+
+
+def with_defaults(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
+    """Complete a typed dictionary with the defaults of a role's entry point."""
+    completed, errors = apply_options(role_options(role, entry_point)[option]["options"], value)
+    if errors:
+        raise AppsError("; ".join(f"{option}: {error}" for error in errors))
+    return completed
+
+
+def search_path(inventory_directory: str | None) -> list[str]:
+    """Return where relative paths of the controller are looked up before the collection itself."""
+    return [os.getcwd(), *([inventory_directory] if inventory_directory else [])]
+
+
+def find_path(path: str, search: list[str]) -> str | None:
+    """Return the first existing place of a path of the controller."""
+    for base in [*search, COLLECTION_ROOT]:
+        candidate = os.path.normpath(os.path.join(base, os.path.expanduser(path)))
+        if os.path.exists(candidate):
+            return candidate
+    return None
+
+
+def _value(app: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = app
+    for key in dotted.split("."):
+        value = value[key]
+    return value
+
+
+def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
+    for key, (pattern, wanted) in _PATTERNS.items():
+        value = _value(app, key)
+        if not re.fullmatch(pattern, value):
+            yield f"{key} is {value!r}; it must be {wanted}"
+    for key, least in _LEAST.items():
+        value = _value(app, key)
+        if value < least:
+            yield f"{key} is {value}; it must be {least} or more"
+    if not 1 <= app["site"]["listen"] <= 65535:
+        yield f"site.listen is {app['site']['listen']}; a port is a number from 1 to 65535"
+    for name in app["site"]["server_names"]:
+        if not _SERVER_NAME.fullmatch(name):
+            yield f"site.server_names has {name!r}, which is no host name"
+    for name in app["environment"]:
+        if not _VARIABLE_NAME.fullmatch(str(name)):
+            yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
+
+
+def _bind_problems(app: Mapping[str, Any]) -> Iterator[str]:
+    bind = app["server"]["bind"]
+    if bind == "unix":
+        return
+    host, colon, port = bind.rpartition(":")
+    if not (host and colon and port.isdigit()):
+        yield f"server.bind is {bind!r}; it must be unix, or HOST:PORT such as 127.0.0.1:5000"
+    elif not 1024 <= int(port) <= 65535:
+        yield (
+            f"server.bind is {bind!r}; the port must be from 1024 to 65535, "
+            "for the app runs without the right to take a lower one"
+        )
+
+
+def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]:
+    given = {key: value for key, value in app["source"].items() if value is not None}
+    if len(given) != 1:
+        yield f"source has {' and '.join(sorted(given)) or 'no key'}; give exactly one of path, git, archive"
+        return
+    looked_at = ", ".join([*search, COLLECTION_ROOT])
+    if "path" in given:
+        found = find_path(given["path"], search)
+        requirements = app["python"]["requirements"]
+        if found is None or not os.path.isdir(found):
+            yield f"source.path {given['path']!r} is no directory on the controller (looked in {looked_at})"
+        elif requirements and not os.path.isfile(os.path.join(found, requirements)):
+            yield (
+                f"python.requirements names {requirements!r}, which is not in {found}; "
+                'create it, or set requirements: "" for an app without dependencies'
+            )
+    if "archive" in given:
+        archive = {key: value for key, value in given["archive"].items() if value is not None}
+        if ("path" in archive) == ("url" in archive):
+            yield "source.archive needs exactly one of path and url"
+        elif "url" in archive and "checksum" not in archive:
+            yield f"source.archive.url {archive['url']!r} needs a checksum (sha256:…)"
+        elif "path" in archive and find_path(archive["path"], search) is None:
+            yield f"source.archive.path {archive['path']!r} is not on the controller (looked in {looked_at})"
+        if not _CHECKSUM.fullmatch(archive.get("checksum", "sha256:" + "0" * 64)):
+            yield f"source.archive.checksum is {archive['checksum']!r}; it must be sha256: and 64 hexadecimal digits"
+
+
+def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
+    """Find apps that are fine alone and cannot stand together on one host."""
+    names: set[str] = set()
+    places: dict[tuple, str] = {}
+    binds: dict[str, str] = {}
+    sites: dict[tuple[int, str], tuple[frozenset[str], str]] = {}
+    for app in apps:
+        name, site = app["name"], app["site"]
+        if name in names:
+            yield f"app {name}: the name is used twice; every app of a host needs its own"
+        names.add(name)
+        server_names = frozenset(site["server_names"])
+        place = (site["listen"], server_names, site["prefix"])
+        where = f"port {site['listen']}, prefix {site['prefix']}"
+        if other := places.get(place):
+            yield f"app {name}: {other} already has the same site ({where}); give one of them another prefix or name"
+        places[place] = name
+        for server_name in server_names:
+            others, owner = sites.setdefault((site["listen"], server_name), (server_names, name))
+            if others != server_names:
+                yield (
+                    f"app {name}: {server_name} on port {site['listen']} belongs to the site of {owner} as well; "
+                    "list the same server_names for both, so that they share it"
+                )
+        bind = app["server"]["bind"]
+        if bind != "unix" and (other := binds.get(bind)):
+            yield f"app {name}: server.bind {bind} is taken by app {other}"
+        binds[bind] = name
+
+
+def examine(apps: Any, search: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the apps with all defaults, and a sentence for each problem."""
+    options = role_options("wsgi")["wsgi_apps"]["options"]
+    if not isinstance(apps, list):
+        return [], [f"wsgi_apps is {type(apps).__name__}; it must be a list of apps, each starting with - name:"]
+    sound: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for index, app in enumerate(apps):
+        if not isinstance(app, Mapping):
+            problems.append(f"wsgi_apps[{index}] is {app!r}; it must be a dictionary with name, source, entrypoint")
+            continue
+        label = f"app {app.get('name', index)}"
+        completed, errors = apply_options(options, app)
+        found = [error.replace(" found in wsgi_apps", "") for error in errors] or [
+            *_shape_problems(completed),
+            *_bind_problems(completed),
+            *_source_problems(completed, search),
+        ]
+        problems += [f"{label}: {problem}" for problem in found]
+        if not found:
+            sound.append(completed)
+    return sound, [*problems, *_relation_problems(sound)]
+
+
+def _workers(server: Mapping[str, Any], formula: Mapping[str, int], cpus: int) -> int:
+    if server["workers"] != "auto":
+        return int(server["workers"])
+    return max(formula["least"], formula["per_cpu"] * cpus + formula["extra"])
+
+
+def _program(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the app in supervisord's words; the release module fills in $release, $socket and APP_RELEASE."""
+    bind = app["server"]["bind"]
+    tcp = "" if bind == "unix" else " " + server["tcp"].replace("$bind", bind)
+    return with_defaults(
+        {
+            "name": app["name"],
+            "command": server["command"] + tcp,
+            "directory": "$release/app",
+            "user": app["user"],
+            "environment": {
+                "HOME": os.path.join(app["home"], "data"),
+                "PYTHONUNBUFFERED": "1",
+                "APP_NAME": app["name"],
+                **{str(key): str(value) for key, value in app["environment"].items()},
+            },
+            "stopsignal": server["stop_signal"],
+            "stopwaitsecs": app["server"]["graceful_timeout"] + 10,
+            "log_name": app["name"],
+        },
+        "supervisor",
+        "program",
+        "supervisor_program",
+    )
+
+
+def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gather the apps of one server (same port, same names) into one site of nginx."""
+    groups: dict[tuple[int, frozenset[str]], list[dict[str, Any]]] = defaultdict(list)
+    for app in apps:
+        groups[app["site"]["listen"], frozenset(app["site"]["server_names"])].append(app)
+    return [
+        {
+            "name": members[0]["name"],
+            "listen": members[0]["site"]["listen"],
+            "server_names": members[0]["site"]["server_names"],
+            "locations": [
+                {
+                    "name": app["name"],
+                    "prefix": app["site"]["prefix"],
+                    "servers": [f"unix:{app['home']}/run/current.sock"],
+                    "max_body_size": app["site"]["max_body_size"],
+                    "read_timeout": max(60, app["server"]["timeout"] + 5),
+                }
+                for app in sorted(members, key=lambda app: app["site"]["prefix"])
+            ],
+        }
+        for members in groups.values()
+    ]
+
+
+def resolve(
+    apps: Any, *, root: str, servers: Mapping[str, Any], names: list[str], cpus: int, search: list[str]
+) -> dict[str, Any]:
+    """Return ``apps`` and ``sites`` with nothing left to guess; raise AppsError where the description cannot work."""
+    resolved, problems = examine(apps, search)
+    if problems:
+        raise AppsError("\n".join(problems))
+    for app in resolved:
+        server = servers[app["server"]["kind"]]
+        worker_class = server["worker_classes"][app["server"]["worker_class"]]
+        app["user"] = app["user"] or f"wsgi-{app['name']}"
+        app["home"] = os.path.join(root, app["name"])
+        app["search"] = search
+        app["server"]["workers"] = _workers(app["server"], worker_class["workers"], cpus)
+        app["server"]["lock"] = worker_class["lock"]
+        app["server"]["config"] = server["config"]
+        app["server"]["check"] = server["check"]
+        app["site"]["server_names"] = app["site"]["server_names"] or sorted({name for name in names if name})
+        app["program"] = _program(app, server)
+    users = sorted({app["user"] for app in resolved} | {BUILD_USER})
+    return {"apps": resolved, "sites": _sites(resolved), "users": users}

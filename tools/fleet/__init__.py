@@ -1,0 +1,1 @@
+"""A fleet of real systemd hosts, made of podman containers from an Ansible inventory."""

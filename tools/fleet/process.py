@@ -1,0 +1,132 @@
+"""What every part of the tool does: say, run a command, refuse with one sentence."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+RUN = Path("/run/baremetal-fleet")
+REPOSITORY = Path(__file__).resolve().parents[2]
+STATE = REPOSITORY / ".fleet"
+TAIL_LINES = 15
+
+T = TypeVar("T")
+R = TypeVar("R")
+_started = time.monotonic()
+
+
+class FleetError(Exception):
+    """Something the user has to know, said in one sentence."""
+
+
+def say(message: str) -> None:
+    """Print one line of progress with the elapsed seconds."""
+    print(f"[{time.monotonic() - _started:3.0f} s] {message}", file=sys.stderr, flush=True)
+
+
+def run(argv: Sequence[str], *, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a short command and return what it printed; its last words become the error."""
+    result = subprocess.run(
+        argv,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd="/",
+        check=False,
+    )
+    if result.returncode:
+        words = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        raise FleetError(f"`{shlex.join(argv[:12])}` failed: {words[-1]}")
+    return result.stdout
+
+
+def run_logged(
+    what: str, argv: Sequence[str], log: Path, *, stdin: str = "", env: dict[str, str] | None = None
+) -> None:
+    """Run a long command with its output in a log file, whose last lines are shown when it fails."""
+    with open_log(log, argv) as out:
+        result = subprocess.run(argv, input=stdin.encode(), stdout=out, stderr=out, env=env, cwd="/", check=False)
+    if result.returncode:
+        raise failure(what, log)
+
+
+@contextlib.contextmanager
+def open_log(log: Path, argv: Sequence[str]) -> Iterator[int]:
+    """Open a log file at its end, with the command as a heading."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        out.write(f"$ {shlex.join(argv)}\n".encode())
+        out.flush()
+        yield out.fileno()
+
+
+def failure(what: str, log: Path) -> FleetError:
+    """Turn a log of something that failed into an error."""
+    tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+    return FleetError("\n".join([f"{what} failed, its whole output is in {log}; the last lines are:", *tail]))
+
+
+def succeeds(argv: Sequence[str], *, env: dict[str, str] | None = None) -> bool:
+    """Tell whether a command succeeds, silently."""
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.run(argv, env=env, cwd="/", check=False, **quiet).returncode == 0
+
+
+def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call the function on all items at once and return the results in their order."""
+    items = list(items)
+    with ThreadPoolExecutor(max_workers=max(1, min(len(items), 8))) as pool:
+        return list(pool.map(function, items))
+
+
+@contextlib.contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Keep other threads and other runs of the tool from doing the same thing at the same time."""
+    directory = RUN / "lock"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{name}: somebody is already at it, waiting")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def state_directory(fleet: str) -> Path:
+    """Make the directory in which a fleet keeps its key, its ssh configuration and its logs."""
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    ignore = STATE / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    directory = STATE / fleet
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+def hand_over(*trees: Path) -> None:
+    """Give files that were made under sudo to the user who called it."""
+    if "SUDO_UID" in os.environ:
+        for path in (path for tree in trees for path in (tree, *tree.rglob("*"))):
+            os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]), follow_symlinks=False)
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> bool:
+    """Write a file when its content differs and tell whether it did."""
+    if path.exists() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.chmod(mode)
+    temporary.replace(path)
+    return True
