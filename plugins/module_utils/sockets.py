@@ -25,16 +25,22 @@ def _listening_inodes(port: int) -> set[str]:
     return inodes
 
 
-def port_holders(port: int) -> set[str]:
-    """Return the names of the programs that listen on a TCP port."""
+def port_holders(port: int, unit: str) -> set[str]:
+    """Return the names of the programs outside a systemd unit that listen on a TCP port."""
     wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     holders = set()
     for link in glob.glob("/proc/[0-9]*/fd/*") if wanted else []:
         with suppress(OSError):
             if os.readlink(link) in wanted:
-                with open(f"/proc/{link.split('/')[2]}/comm", encoding="utf-8") as stream:
-                    holders.add(stream.read().strip())
+                process = os.path.join("/proc", link.split("/")[2])
+                if unit not in _read(os.path.join(process, "cgroup")):
+                    holders.add(_read(os.path.join(process, "comm")).strip())
     return holders
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -76,7 +76,9 @@ options:
     elements: path
     default: []
   check:
-    description: Command and arguments that judge the configuration on the host; run after any change, before it is applied.
+    description: >-
+      Command and arguments that judge the configuration on the host, or take it up where there is no service; run after
+      any change, before it is applied.
     type: list
     elements: str
     default: []
@@ -122,6 +124,7 @@ action:
   returned: always
 """
 
+import hashlib  # noqa: E402
 import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
@@ -212,17 +215,16 @@ def main() -> None:
         wanted["absent"],
     )
     service = Service(module, wanted["name"]) if wanted["name"] else None
-    mark = os.path.join(MARKS, wanted["name"] or "none")
+    mark = os.path.join(MARKS, hashlib.sha256("\n".join(transaction.before).encode()).hexdigest()[:16])
     state = service.properties() if service else {}
     settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
     changed = bool(transaction.changed) or not settled or os.path.exists(mark)
     result = {"changed": changed, "files": transaction.changed, "action": "none", "diff": transaction.diff()}
     if service:
-        own = service.name.rpartition(".")[0]
         for port in wanted["ports"]:
-            if holders := port_holders(port) - {own}:
+            if holders := port_holders(port, service.name):
                 module.fail_json(
-                    msg=f"Port {port} is held by {', '.join(sorted(holders))}, so {own} cannot listen on it. "
+                    msg=f"Port {port} is held by {', '.join(sorted(holders))}, so {service.name} cannot listen on it. "
                     "Stop that program, or choose another port. Nothing was changed.",
                 )
     if module.check_mode or not changed:

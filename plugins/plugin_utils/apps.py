@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 
 COLLECTION_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 BUILD_USER = "wsgi-build"
@@ -51,20 +52,28 @@ class AppsError(ValueError):
     """The description cannot work; the text has one sentence for each problem."""
 
 
+@functools.cache
 def role_options(role: str, entry_point: str = "main") -> dict[str, Any]:
     """Return the options of a role's entry point, as its argument spec has them."""
     path = os.path.join(COLLECTION_ROOT, "roles", role, "meta", "argument_specs.yml")
     with open(path, encoding="utf-8") as stream:
-        return yaml.safe_load(stream)["argument_specs"][entry_point]["options"]
+        return yaml_load(stream)["argument_specs"][entry_point]["options"]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without Ansible's lazy containers: the validator would copy a whole templating engine with each."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Validate a dictionary against options; return it with its defaults, and the errors."""
-    result = ArgumentSpecValidator(dict(options)).validate(dict(value))
+    result = ArgumentSpecValidator(dict(options)).validate(_plain(value))
     return result.validated_parameters, result.error_messages
 
 
-def with_defaults(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
+def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
     """Complete a typed dictionary with the defaults of a role's entry point."""
     completed, errors = apply_options(role_options(role, entry_point)[option]["options"], value)
     if errors:
@@ -218,7 +227,7 @@ def _program(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any
     """Describe the app in supervisord's words; the release module fills in $release, $socket and APP_RELEASE."""
     bind = app["server"]["bind"]
     tcp = "" if bind == "unix" else " " + server["tcp"].replace("$bind", bind)
-    return with_defaults(
+    return complete(
         {
             "name": app["name"],
             "command": server["command"] + tcp,

@@ -100,6 +100,8 @@ def up(fleet: Fleet) -> dict:
         plans = _network(fleet, podman, plans, present)
         wanted = {item.host.name for item in plans if item.action in ("unchanged", "started")}
         _remove(podman, [container for container in present.values() if container.host not in wanted])
+        for name in present.keys() - {host.name for host in fleet.hosts}:
+            say(f"host {name}: removed, it is no longer in the inventory")
         public_key = ssh.key(state)
 
         def apply(item: Plan) -> list[str]:
@@ -116,9 +118,8 @@ def up(fleet: Fleet) -> dict:
         ssh.write_files(fleet, state, zip(fleet.hosts, keys, strict=True))
         tunnels = ssh.open_tunnels(fleet, state)
         hand_over(STATE, ssh.sockets(fleet))
-        say(
-            f"fleet {fleet.name}: {len(plans)} hosts up; ssh -F {os.path.relpath(state)}/ssh_config {fleet.hosts[0].name}"
-        )
+        config = os.path.relpath(state / "ssh_config")
+        say(f"fleet {fleet.name}: {len(plans)} hosts up; try: ssh -F {config} {fleet.hosts[0].name}")
     return {
         "fleet": fleet.name,
         "network": fleet.network,
@@ -178,12 +179,15 @@ def execute(fleet: Fleet, host: Host, command: list[str]) -> None:
 
 def down(fleet: Fleet, *, remove_images: bool, all_traces: bool) -> None:
     """Remove everything that belongs to the fleet."""
-    ssh.close(fleet)
+    ssh.close(ssh.sockets(fleet).glob("*"))
     shutil.rmtree(ssh.sockets(fleet), ignore_errors=True)
     if machine.installed():
         podman = machine.connect()
         with lock(f"fleet-{fleet.name}"):
-            _remove(podman, containers(fleet, podman).values())
+            present = containers(fleet, podman)
+            _remove(podman, present.values())
+            for name in present:
+                say(f"host {name}: removed")
             if podman.succeeds("network", "exists", fleet.network):
                 podman.run("network", "rm", fleet.network)
             machine.restore_forwarding(podman)
@@ -227,16 +231,14 @@ def _network(fleet: Fleet, podman: Podman, plans: list[Plan], present: dict[str,
 
 def _remove(podman: Podman, unwanted: Iterable[Container]) -> None:
     if names := [container.name for container in unwanted]:
-        podman.run("rm", "--force", "--time=2", *names)
-        say(f"removed: {' '.join(names)}")
+        podman.run("rm", "--force", "--ignore", "--time=2", *names)
 
 
 def _refuse_taken_ports(fleet: Fleet, state: Path, plans: list[Plan], present: Iterable[Container]) -> None:
     """Refuse to start when something else holds a port, before anything is started."""
     held = {port for container in present for port in container.ports}
     wanted = [(item.host, port, "publish") for item in plans for port in item.host.publish if port not in held]
-    hosts = [item.host for item in plans if item.host.tunnels]
-    wanted += [(host, port, "tunnels") for host, port in ssh.dead_tunnels(fleet, state, hosts)]
+    wanted += [(host, port, "tunnels") for host, port in ssh.sweep_tunnels(fleet, state)]
     for host, port, key in wanted:
         if not _is_free(port):
             raise FleetError(

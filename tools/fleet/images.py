@@ -53,11 +53,174 @@ class Image:
 
     @property
     def recipe(self) -> tuple[str, ...]:
-        """Everything but the files that decides what the image is."""
+        """Everything but the layer that decides what the image is."""
         raise NotImplementedError
 
     @cached_property
-    def layer(sources: Mapping[str, Path]) -> bytes:
+    def layer(self) -> bytes:
+        """The files that are added, as a tar archive."""
+        return pack({"/": SOURCE / "rootfs", SETUP: SOURCE / "setup.sh", str(CA_CERTIFICATES): CA_CERTIFICATES})
+
+    @cached_property
+    def tag(self) -> str:
+        """Name of the image with the digest of its recipe."""
+        digest = hashlib.sha256(self.layer)
+        for part in self.recipe:
+            digest.update(b"\0" + part.encode())
+        return f"{REPOSITORY}/{self.platform}:{digest.hexdigest()[:12]}"
+
+    def build(self, podman: Podman, log: Path) -> None:
+        """Build and tag the image."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Bootstrapped(Image):
+    """Debian from its packages."""
+
+    suite: str
+    mirror: str
+    security: str | None
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        return tuple(self.argv("layer.tar"))
+
+    def argv(self, archive: str) -> list[str]:
+        """Compose the command line that writes the whole file system to its standard output."""
+        sources = [(self.mirror, self.suite), (self.mirror, f"{self.suite}-updates")]
+        if self.security:
+            sources.append((self.security, f"{self.suite}-security"))
+        return [
+            "mmdebstrap",
+            "--variant=minbase",
+            "--format=tar",
+            f"--include={','.join(PACKAGES)}",
+            '--aptopt=Acquire::Languages "none"',
+            "--dpkgopt=force-unsafe-io",
+            f"--customize-hook=tar-in {archive} /",
+            f'--customize-hook=chroot "$1" sh {SETUP}',
+            '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"',
+            "--skip=cleanup/apt/lists",
+            self.suite,
+            "-",
+            *(f"deb [signed-by={KEYRING}] {mirror} {suite} main" for mirror, suite in sources),
+        ]
+
+    def build(self, podman: Podman, log: Path) -> None:
+        with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+            archive.write(self.layer)
+            archive.flush()
+            argv = self.argv(archive.name)
+            with open_log(log, argv) as out:
+                bootstrap = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out)
+                load = subprocess.run(
+                    podman.argv("import", "--quiet", *(f"--change={line}" for line in BOOT), "-"),
+                    stdin=bootstrap.stdout,
+                    stdout=subprocess.PIPE,
+                    stderr=out,
+                    text=True,
+                    env=podman.env,
+                    cwd="/",
+                    check=False,
+                )
+                bootstrap.communicate()
+        if load.returncode or bootstrap.returncode:
+            raise failure(f"the bootstrap of {self.platform}", log)
+        podman.run("tag", load.stdout.split()[-1], self.tag)
+
+
+class Layered(Image):
+    """Another image with the layer on top."""
+
+    @property
+    def containerfile(self) -> tuple[str, ...]:
+        """The lines podman builds by."""
+        raise NotImplementedError
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        return self.containerfile
+
+    def build(self, podman: Podman, log: Path) -> None:
+        lines = "".join(f"{line}\n" for line in self.containerfile)
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "layer.tar").write_bytes(self.layer)
+            options = ("--pull=missing", "--network=host", "--layers=false", f"--tag={self.tag}", "--file=-")
+            podman.run_logged(f"the build of {self.platform}", "build", *options, directory, log=log, stdin=lines)
+
+
+@dataclass(frozen=True)
+class Pulled(Layered):
+    """Any image of the platform, with what a fleet host needs added to it."""
+
+    reference: str
+
+    @property
+    def containerfile(self) -> tuple[str, ...]:
+        setup = f"RUN sh {SETUP} {' '.join(PACKAGES)}"
+        return (f"FROM {self.reference}", "USER root", "ADD layer.tar /", setup, "ENTRYPOINT []", *BOOT)
+
+
+@dataclass(frozen=True)
+class StandIn(Layered):
+    """Another platform's image with the identity of this one."""
+
+    base: Image
+
+    kind: ClassVar[str] = "stand-in"
+
+    @property
+    def needs(self) -> Image:
+        return self.base
+
+    @cached_property
+    def layer(self) -> bytes:
+        return pack({"/": SOURCE / self.platform})
+
+    @property
+    def containerfile(self) -> tuple[str, ...]:
+        return (f"FROM {self.base.tag}", "ADD layer.tar /")
+
+
+def choose(platform: str, environment: Mapping[str, str] = os.environ) -> Image:
+    """Decide which image a platform gets here."""
+    if reference := environment.get(f"TEST_IMAGE_{platform.upper()}"):
+        return Pulled(platform, reference)
+    if platform in STAND_INS:
+        return StandIn(platform, choose(STAND_INS[platform], environment))
+    return Bootstrapped(platform, SUITES[platform], *apt.mirrors())
+
+
+def ensure(images: Iterable[Image], podman: Podman, log_directory: Path) -> None:
+    """Build the images that are missing: families at once, a base before what is made of it."""
+    families: dict[str, dict[str, Image]] = {}
+    for image in images:
+        root = image.needs or image
+        families.setdefault(root.platform, {root.platform: root})[image.platform] = image
+
+    def build(family: dict[str, Image]) -> None:
+        for image in family.values():
+            with lock(f"image-{image.platform}"):
+                if not podman.succeeds("image", "exists", image.tag):
+                    say(f"image {image.platform}: building ({image.kind})")
+                    image.build(podman, log_directory / f"image-{image.platform}.log")
+                    say(f"image {image.platform}: built")
+
+    in_parallel(build, families.values())
+
+
+def remove(platforms: Iterable[str], podman: Podman) -> None:
+    """Remove the images of these platforms and their bases in every version; those that hosts still use stay."""
+    wanted = {f"{REPOSITORY}/{name}" for platform in platforms for name in (platform, STAND_INS.get(platform))}
+    rows = podman.rows("images", "--filter", f"reference={REPOSITORY}/*")
+    tags = {tag for row in rows for tag in row.get("Names") or () if tag.rpartition(":")[0] in wanted}
+    for tag in sorted(tags, reverse=True):
+        gone = podman.succeeds("rmi", tag)
+        say(f"image {tag.removeprefix(REPOSITORY + '/')}: {'removed' if gone else 'kept, another fleet uses it'}")
+
+
+def pack(sources: Mapping[str, Path]) -> bytes:
     """Pack files and folders for places in the image, owned by root and always to the same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -15,6 +15,7 @@ from typing import TypeVar
 RUN = Path("/run/baremetal-fleet")
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATE = REPOSITORY / ".fleet"
+HEADING = "\n$ "
 TAIL_LINES = 15
 
 T = TypeVar("T")
@@ -64,21 +65,21 @@ def open_log(log: Path, argv: Sequence[str]) -> Iterator[int]:
     """Open a log file at its end, with the command as a heading."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
-        out.write(f"$ {shlex.join(argv)}\n".encode())
+        out.write(f"{HEADING}{shlex.join(argv)}\n".encode())
         out.flush()
         yield out.fileno()
 
 
 def failure(what: str, log: Path) -> FleetError:
-    """Turn a log of something that failed into an error."""
-    tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+    """Turn the log of a command that failed into an error."""
+    tail = log.read_text(errors="replace").rpartition(HEADING)[2].splitlines()[1:][-TAIL_LINES:]
     return FleetError("\n".join([f"{what} failed, its whole output is in {log}; the last lines are:", *tail]))
 
 
 def succeeds(argv: Sequence[str], *, env: dict[str, str] | None = None) -> bool:
     """Tell whether a command succeeds, silently."""
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.run(argv, env=env, cwd="/", check=False, **quiet).returncode == 0
+    null = subprocess.DEVNULL
+    return subprocess.run(argv, stdin=null, stdout=null, stderr=null, env=env, cwd="/", check=False).returncode == 0
 
 
 def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

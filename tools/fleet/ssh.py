@@ -84,29 +84,32 @@ def tunnel_argv(fleet: Fleet, state: Path, host: Host, port: int) -> list[str]:
     ]
 
 
-def dead_tunnels(fleet: Fleet, state: Path, hosts: Iterable[Host]) -> list[tuple[Host, int]]:
-    """Return the tunnels to these hosts that do not work."""
-    wanted = [(host, port) for host in hosts for port in host.tunnels]
+def sweep_tunnels(fleet: Fleet, state: Path) -> list[tuple[Host, int]]:
+    """Close the tunnels that are dead or no longer wanted and return those that are missing now."""
+    wanted = [(host, port) for host in fleet.hosts for port in host.tunnels]
     alive = in_parallel(lambda tunnel: _is_alive(fleet, state, *tunnel), wanted)
-    return [tunnel for tunnel, lives in zip(wanted, alive, strict=True) if not lives]
+    missing = [tunnel for tunnel, lives in zip(wanted, alive, strict=True) if not lives]
+    kept = {_socket(fleet, *tunnel) for tunnel in wanted if tunnel not in missing}
+    close(path for path in sockets(fleet).glob("tunnel-*") if path not in kept)
+    return missing
 
 
 def open_tunnels(fleet: Fleet, state: Path) -> list[int]:
-    """Close the tunnels that the inventory no longer wants, open those that are dead and return their ports."""
-    wanted = {_socket(fleet, host, port) for host in fleet.hosts for port in host.tunnels}
-    close(fleet, [path for path in sockets(fleet).glob("tunnel-*") if path not in wanted])
-    dead = dead_tunnels(fleet, state, fleet.hosts)
-    for host, port in dead:
-        close(fleet, [_socket(fleet, host, port)])
+    """Open the tunnels that are missing and return their ports."""
+    missing = sweep_tunnels(fleet, state)
+    for host, port in missing:
         run(tunnel_argv(fleet, state, host, port))
         say(f"tunnel 127.0.0.1:{port} -> {host.name} {host.tunnels[port]}: open")
-    return [port for _, port in dead]
+    return [port for _, port in missing]
 
 
-def close(fleet: Fleet, paths: Iterable[Path] | None = None) -> None:
-    """End the ssh processes behind these control sockets, or behind all of the fleet."""
-    for path in list(sockets(fleet).glob("*") if paths is None else paths):
+def close(paths: Iterable[Path]) -> None:
+    """End the ssh processes behind control sockets and wait until they have let go of their ports."""
+    for path in list(paths):
         succeeds(["ssh", "-F", "none", "-S", str(path), "-O", "exit", "fleet"])
+        deadline = time.monotonic() + 2
+        while path.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
         path.unlink(missing_ok=True)
 
 

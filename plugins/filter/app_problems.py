@@ -1,0 +1,43 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: what cannot work in wsgi_apps."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: app_problems
+short_description: List what cannot work in wsgi_apps
+description:
+  - Checks types and keys against the argument spec of the role C(baremetal.web.wsgi), then the relations between values,
+    without asking any host.
+positional: inventory_directory
+options:
+  _input:
+    description: The list C(wsgi_apps).
+    type: list
+    elements: dict
+    required: true
+  inventory_directory:
+    description: Where relative paths are looked up after the working directory; the variable C(inventory_dir).
+    type: path
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+from typing import Any  # noqa: E402
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path  # noqa: E402
+
+
+
+def app_problems(apps: Any, inventory_directory: str | None = None) -> list[str]:
+    """Return one sentence for each problem, none when all is well."""
+    return examine(apps, search_path(inventory_directory))[1]
+
+
+
+class FilterModule:
+    """The filter C(app_problems)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"app_problems": app_problems}

@@ -1,0 +1,35 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: the Python versions that apps want."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: python_versions
+short_description: List the Python versions that apps want
+description: Each version once, with V(auto) for the platform's own.
+options:
+  _input:
+    description: The list C(wsgi_apps).
+    type: list
+    elements: dict
+    required: true
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+from typing import Any  # noqa: E402
+
+
+
+def python_versions(apps: list[dict[str, Any]]) -> list[str]:
+    """Return the wanted versions."""
+    return sorted({"auto", *(str(app.get("python", {}).get("version", "auto")) for app in apps)})
+
+
+
+class FilterModule:
+    """The filter C(python_versions)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"python_versions": python_versions}

@@ -1,0 +1,65 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: wsgi_apps with nothing left to guess."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: resolve_apps
+short_description: Resolve wsgi_apps
+description:
+  - Applies the defaults of the argument spec of the role C(baremetal.web.wsgi), derives paths, users and worker counts, and
+    says the rest in the words of the roles C(supervisor) and C(nginx).
+positional: inventory_directory
+options:
+  _input:
+    description: The list C(wsgi_apps).
+    type: list
+    elements: dict
+    required: true
+  inventory_directory:
+    description: Where relative paths are looked up after the working directory; the variable C(inventory_dir).
+    type: path
+  root:
+    description: Directory below which each app has its home.
+    type: path
+    required: true
+  servers:
+    description: The table of servers of the role C(baremetal.web.wsgi).
+    type: dict
+    required: true
+  names:
+    description: Names of the host, for sites that name none.
+    type: list
+    elements: str
+    required: true
+  cpus:
+    description: Processors of the host.
+    type: int
+    required: true
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+from typing import Any  # noqa: E402
+
+from ansible.errors import AnsibleFilterError  # noqa: E402
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, resolve, search_path  # noqa: E402
+
+
+
+def resolve_apps(apps: Any, inventory_directory: str | None = None, **host: Any) -> dict[str, Any]:
+    """Return C(apps), C(sites) and C(users)."""
+    try:
+        return resolve(apps, search=search_path(inventory_directory), **host)
+    except AppsError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+
+class FilterModule:
+    """The filter C(resolve_apps)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"resolve_apps": resolve_apps}
