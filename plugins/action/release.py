@@ -76,7 +76,9 @@ class ActionModule(ActionBase):
         file = app["python"]["requirements"]
         text = tree.read(file) if file else ""
         if text is None:
-            raise AnsibleActionFail(f"app {app['name']}: python.requirements names {file!r}, which the source does not have.")
+            raise AnsibleActionFail(
+                f"app {app['name']}: python.requirements names {file!r}, which the source does not have."
+            )
         return text
 
     def _upload(self, tree: Tree) -> str:

@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 name: app_problems
 short_description: List what cannot work in wsgi_apps
 description:
-  - Checks types and keys against the argument spec of the role C(baremetal.web.wsgi), then the relations between values,
+  - Checks types and keys against the argument spec of the role C(baremetal.web.wsgi), then the relations between
+    values,
     without asking any host.
 positional: inventory_directory
 options:
@@ -24,16 +25,14 @@ options:
 author: The baremetal.web authors (@baremetal-web)
 """
 
-from typing import Any  # noqa: E402
+from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path  # noqa: E402
-
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
 
 
 def app_problems(apps: Any, inventory_directory: str | None = None) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
     return examine(apps, search_path(inventory_directory))[1]
-
 
 
 class FilterModule:

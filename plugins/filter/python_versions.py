@@ -18,14 +18,12 @@ options:
 author: The baremetal.web authors (@baremetal-web)
 """
 
-from typing import Any  # noqa: E402
-
+from typing import Any
 
 
 def python_versions(apps: list[dict[str, Any]]) -> list[str]:
     """Return the wanted versions."""
     return sorted({"auto", *(str(app.get("python", {}).get("version", "auto")) for app in apps)})
-
 
 
 class FilterModule:

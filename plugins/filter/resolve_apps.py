@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 name: resolve_apps
 short_description: Resolve wsgi_apps
 description:
-  - Applies the defaults of the argument spec of the role C(baremetal.web.wsgi), derives paths, users and worker counts, and
+  - Applies the defaults of the argument spec of the role C(baremetal.web.wsgi), derives paths, users and worker
+    counts, and
     says the rest in the words of the roles C(supervisor) and C(nginx).
 positional: inventory_directory
 options:
@@ -22,13 +23,8 @@ options:
     description: Where relative paths are looked up after the working directory; the variable C(inventory_dir).
     type: path
   root:
-    description: Directory below which each app has its home.
+    description: Directory below which each app has its home; the role's default when not given.
     type: path
-    required: true
-  servers:
-    description: The table of servers of the role C(baremetal.web.wsgi).
-    type: dict
-    required: true
   names:
     description: Names of the host, for sites that name none.
     type: list
@@ -38,24 +34,47 @@ options:
     description: Processors of the host.
     type: int
     required: true
+  environment:
+    description: Whether the apps come with their environment variables, which may be secret.
+    type: bool
+    default: true
 author: The baremetal.web authors (@baremetal-web)
 """
 
-from typing import Any  # noqa: E402
+from typing import Any
 
-from ansible.errors import AnsibleFilterError  # noqa: E402
+from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, resolve, search_path  # noqa: E402
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+    AppsError,
+    resolve,
+    role_options,
+    search_path,
+    server_table,
+)
 
 
-
-def resolve_apps(apps: Any, inventory_directory: str | None = None, **host: Any) -> dict[str, Any]:
+def resolve_apps(
+    apps: Any,
+    inventory_directory: str | None = None,
+    *,
+    names: list[str],
+    cpus: int,
+    root: str | None = None,
+    environment: bool = True,
+) -> dict[str, Any]:
     """Return C(apps), C(sites) and C(users)."""
+    root = root or role_options("wsgi")["wsgi_root"]["default"]
     try:
-        return resolve(apps, search=search_path(inventory_directory), **host)
+        resolved = resolve(
+            apps, root=root, servers=server_table(), names=names, cpus=cpus, search=search_path(inventory_directory)
+        )
     except AppsError as error:
         raise AnsibleFilterError(str(error)) from error
-
+    if not environment:
+        for app in resolved["apps"]:
+            app["environment"] = app["program"]["environment"] = {}
+    return resolved
 
 
 class FilterModule:

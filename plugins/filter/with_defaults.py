@@ -30,12 +30,11 @@ options:
 author: The baremetal.web authors (@baremetal-web)
 """
 
-from typing import Any  # noqa: E402
+from typing import Any
 
-from ansible.errors import AnsibleFilterError  # noqa: E402
+from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, complete  # noqa: E402
-
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, complete
 
 
 def with_defaults(value: dict[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
@@ -44,7 +43,6 @@ def with_defaults(value: dict[str, Any], role: str, entry_point: str, option: st
         return complete(value, role, entry_point, option)
     except AppsError as error:
         raise AnsibleFilterError(str(error)) from error
-
 
 
 class FilterModule:

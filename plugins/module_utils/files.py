@@ -26,9 +26,8 @@ class Entry(NamedTuple):
 
     @classmethod
     def file(cls, options: dict[str, Any], secret: bool = False) -> Entry:
-        return cls(
-            options["path"], options["content"].encode(), int(options["mode"], 8), options["owner"], options["group"], secret
-        )
+        mode = int(options["mode"] or ("0600" if secret else "0644"), 8)
+        return cls(options["path"], options["content"].encode(), mode, options["owner"], options["group"], secret)
 
     @classmethod
     def directory(cls, options: dict[str, Any]) -> Entry:

@@ -29,6 +29,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixC
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
 
 MANIFEST = "manifest.json"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 BUILD_HOME = "/var/cache/wsgi-build"
 
 
@@ -103,6 +104,10 @@ class Releases:
         release, socket = pointed(self.current_link), pointed(self.current_socket)
         return release if release and socket == f"{release}.sock" else None
 
+    def live_since(self) -> str:
+        """Return when the live release went live, in UTC."""
+        return time.strftime(TIME_FORMAT, time.gmtime(os.lstat(self.current_link).st_mtime))
+
     def path(self, release: str) -> str:
         return os.path.join(self.root, release)
 
@@ -166,7 +171,9 @@ class Releases:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ReleaseError("another release of this app is under way on this host; try again when it ended") from None
+                raise ReleaseError(
+                    "another release of this app is under way on this host; try again when it ended"
+                ) from None
             yield
 
     def make_room(self, socket_group: str) -> None:
@@ -180,7 +187,9 @@ class Releases:
         make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
         make_directory(os.path.join(self.home, "data"), 0o700, app_uid, app_gid)
 
-    def stage(self, release: str, archive: str, files: dict[str, str], sets: dict[str, str], manifest: dict[str, Any]) -> None:
+    def stage(
+        self, release: str, archive: str, files: dict[str, str], sets: dict[str, str], manifest: dict[str, Any]
+    ) -> None:
         """Build a release where it will stay; without its manifest it does not count as one."""
         app, path = self.app, self.path(release)
         # In the app's group, for the releases are closed to others.
@@ -245,7 +254,9 @@ class Releases:
 
     def check(self, release: str) -> None:
         """Let the server's own checker import the app, as the app's user; raise with the traceback's last line."""
-        command = Template(self.app["server"]["check"]).substitute(release=self.path(release), socket=self.socket(release))
+        command = Template(self.app["server"]["check"]).substitute(
+            release=self.path(release), socket=self.socket(release)
+        )
         program = self.program(release)
         try:
             venv.run(
@@ -256,7 +267,9 @@ class Releases:
             )
         except venv.VenvError as error:
             lines = str(error).splitlines()[1:]
-            cause = next((line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line)), lines[-1])
+            cause = next(
+                (line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line)), lines[-1]
+            )
             raise ReleaseError(f"entrypoint {self.app['entrypoint']!r} does not import: {cause}") from error
 
     def start(self, release: str) -> None:
@@ -302,6 +315,6 @@ class Releases:
 
     def log(self, release: str, result: str) -> None:
         """Add one line to the app's audit log."""
-        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "release": release, "result": result}
+        line = {"time": time.strftime(TIME_FORMAT, time.gmtime()), "release": release, "result": result}
         with open(os.path.join(self.home, "releases.log"), "a", encoding="utf-8") as stream:
             stream.write(json.dumps({**line, "by": self.app["deployer"]}) + "\n")

@@ -120,7 +120,7 @@ class Supervisor:
         return None
 
     def add(self, name: str, text: str) -> None:
-        """Write a program's file and let supervisord take up this program alone; it starts when its autostart says so."""
+        """Write a program's file and let supervisord take up this program alone."""
         if self.state(name) != "ABSENT":
             self._forget(name)
         write_file(self.path(name), text.encode(), 0o600)

@@ -21,7 +21,9 @@ class VenvError(Exception):
     """The environment cannot be made; the text says why."""
 
 
-def run(command: list[str], what: str, user: dict[str, Any] | None = None, environment: dict[str, str] | None = None) -> str:
+def run(
+    command: list[str], what: str, user: dict[str, Any] | None = None, environment: dict[str, str] | None = None
+) -> str:
     """Run a command, as another user when told; raise with the end of its output when it fails."""
     done = subprocess.run(
         command,
@@ -32,7 +34,11 @@ def run(command: list[str], what: str, user: dict[str, Any] | None = None, envir
         errors="replace",
         check=False,
         cwd="/",
-        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})},
+        env={
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            **(environment or {}),
+        },
         umask=0o022,
         **(user or {}),
     )
@@ -132,7 +138,9 @@ def install(
             os.chmod(file, 0o644)
             options = ["--require-hashes"] if "--hash=" in requirements else []
             options += [] if source_builds else ["--only-binary", ":all:"]
-            run([*command, *options, "-r", file], f"Installing the requirements {name!r} into {path}", user, environment)
+            run(
+                [*command, *options, "-r", file], f"Installing the requirements {name!r} into {path}", user, environment
+            )
 
 
 def record(path: str, python: str, sets: dict[str, str]) -> None:

@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: release
 short_description: Release one app on a host
 description:
-  - Builds the wanted release beside the live one, lets the server's checker import it, starts it on a socket of its own,
+  - Builds the wanted release beside the live one, lets the server's checker import it, starts it on a socket of
+    its own,
     probes its health over that socket, and only then makes it the live one. Whatever fails before that leaves the live
     release as it is.
   - A release is named by the digest of everything it is made of, so a second run with nothing new changes nothing.
@@ -91,15 +92,15 @@ current:
   returned: always
 """
 
-import base64  # noqa: E402
-import json  # noqa: E402
-import shutil  # noqa: E402
+import base64
+import json
+import shutil
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.releases import ReleaseError, Releases  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.releases import ReleaseError, Releases
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 
 
 def activate(releases: Releases, wanted: dict) -> None:

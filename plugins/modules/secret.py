@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: secret
 short_description: Let a host make a secret once and keep it
 description:
-  - Makes a random secret in a file of mode 0600 when there is none, and returns its hash. The secret never leaves the host.
+  - Makes a random secret in a file of mode 0600 when there is none, and returns its hash. The secret never leaves
+    the host.
 options:
   path:
     description: File that holds the secret.
@@ -42,14 +43,14 @@ sha1:
   returned: always
 """
 
-import hashlib  # noqa: E402
-import os  # noqa: E402
-import secrets  # noqa: E402
-import string  # noqa: E402
+import hashlib
+import os
+import secrets
+import string
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, read_state, write_file  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, read_state, write_file
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ options:
     type: list
     elements: dict
     default: []
-    options: &entry
-      path:
+    options:
+      path: &path
         description: Absolute path.
         type: path
         required: true
@@ -32,11 +32,11 @@ options:
         description: Octal mode.
         type: str
         default: "0755"
-      owner:
+      owner: &owner
         description: Owner.
         type: str
         default: root
-      group:
+      group: &group
         description: Group.
         type: str
         default: root
@@ -45,31 +45,23 @@ options:
     type: list
     elements: dict
     default: []
-    options:
-      <<: *entry
+    options: &file
+      path: *path
       content:
         description: Content.
         type: str
         required: true
       mode:
-        description: Octal mode.
+        description: Octal mode; without it 0644, and 0600 for one of O(secret_files).
         type: str
-        default: "0644"
+      owner: *owner
+      group: *group
   secret_files:
-    description: As O(files), but neither logged nor shown in a diff, and of mode 0600 by default.
+    description: As O(files), but neither logged nor shown in a diff.
     type: list
     elements: dict
     default: []
-    options:
-      <<: *entry
-      content:
-        description: Content.
-        type: str
-        required: true
-      mode:
-        description: Octal mode.
-        type: str
-        default: "0600"
+    options: *file
   absent:
     description: Files or links that must not exist.
     type: list
@@ -124,13 +116,13 @@ action:
   returned: always
 """
 
-import hashlib  # noqa: E402
-import os  # noqa: E402
+import hashlib
+import os
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 MARKS = "/run/baremetal.web"
@@ -151,7 +143,9 @@ class Service:
         code, out, err = self.module.run_command(["systemctl", *arguments, self.name])
         if code:
             journal = self.module.run_command(["journalctl", "--no-pager", "-n", "15", "-o", "cat", "-u", self.name])[1]
-            raise Refused(f"systemctl {' '.join(arguments)} {self.name} failed: {(err or out).strip()}\n{journal}".strip())
+            raise Refused(
+                f"systemctl {' '.join(arguments)} {self.name} failed: {(err or out).strip()}\n{journal}".strip()
+            )
 
     def properties(self) -> dict[str, str]:
         out = self.module.run_command(["systemctl", "show", "-p", "ActiveState,UnitFileState", self.name])[1]
@@ -162,19 +156,16 @@ class Service:
         return self.properties().get("ActiveState") in ("active", "reloading", "activating")
 
 
-def entry_spec(mode: str, **more: dict) -> dict:
-    return {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "path": {"type": "path", "required": True},
-            "mode": {"type": "str", "default": mode},
-            "owner": {"type": "str", "default": "root"},
-            "group": {"type": "str", "default": "root"},
-            **more,
-        },
+def entries(mode: dict[str, str], **more: dict) -> dict:
+    """Describe a list of files or directories."""
+    name = {"type": "str", "default": "root"}
+    options = {
+        "path": {"type": "path", "required": True},
+        "mode": {"type": "str", **mode},
+        "owner": name,
+        "group": name,
     }
+    return {"type": "list", "elements": "dict", "default": [], "options": {**options, **more}}
 
 
 def apply(service: Service, reload: bool, new_unit: bool) -> str:
@@ -195,9 +186,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str"},
-            "directories": entry_spec("0755"),
-            "files": entry_spec("0644", content={"type": "str", "required": True}),
-            "secret_files": entry_spec("0600", content={"type": "str", "required": True, "no_log": True}),
+            "directories": entries({"default": "0755"}),
+            "files": entries({}, content={"type": "str", "required": True}),
+            "secret_files": entries({}, content={"type": "str", "required": True, "no_log": True}),
             "absent": {"type": "list", "elements": "path", "default": []},
             "check": {"type": "list", "elements": "str", "default": []},
             "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},

@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: supervisor_program
 short_description: Add, change or remove one program of supervisord
 description:
-  - Writes the program's file (mode 0600, for its environment may hold secrets) and lets supervisord take up this program
+  - Writes the program's file (mode 0600, for its environment may hold secrets) and lets supervisord take up this
+    program
     alone. No other program is touched.
   - The keys and defaults of O(program) are those of the C(program) entry point of the role C(baremetal.web.supervisor).
 options:
@@ -51,9 +52,9 @@ state:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     CONFIG,
     Supervisor,
     SupervisorError,
@@ -98,7 +99,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     if changed and not module.check_mode and present and program["autostart"] and state != "RUNNING":
         module.fail_json(
-            msg=f"The program {name} does not stay up: it is {state}. Its log is {supervisor.log(program)}.", state=state
+            msg=f"The program {name} does not stay up: it is {state}. Its log is {supervisor.log(program)}.",
+            state=state,
         )
     module.exit_json(changed=changed, state=state, diff=diff)
 

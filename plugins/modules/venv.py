@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: venv
 short_description: Provide a virtual environment with the wanted packages
 description:
-  - Creates the environment when it is missing and installs a set of requirements into it. What was installed is recorded
+  - Creates the environment when it is missing and installs a set of requirements into it. What was installed is
+    recorded
     in the environment, so that a second run asks no index and changes nothing.
   - Installs with uv when O(uv) exists, else with the interpreter's own venv and pip.
 options:
@@ -63,11 +64,11 @@ python:
   returned: always
 """
 
-import os  # noqa: E402
+import os
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.venv import (  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.venv import (
     VenvError,
     find_interpreter,
     install,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
+from ansible.module_utils.errors import UnsupportedError
 
 COLLECTION_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 BUILD_USER = "wsgi-build"
@@ -55,22 +57,42 @@ class AppsError(ValueError):
 @functools.cache
 def role_options(role: str, entry_point: str = "main") -> dict[str, Any]:
     """Return the options of a role's entry point, as its argument spec has them."""
-    path = os.path.join(COLLECTION_ROOT, "roles", role, "meta", "argument_specs.yml")
-    with open(path, encoding="utf-8") as stream:
-        return yaml_load(stream)["argument_specs"][entry_point]["options"]
+    return _read_role(role, "meta", "argument_specs.yml")["argument_specs"][entry_point]["options"]
+
+
+def server_table() -> dict[str, Any]:
+    """Return what is known of each server."""
+    return _read_role("wsgi", "vars", "main.yml")["__wsgi_servers"]
+
+
+def _read_role(role: str, *path: str) -> dict[str, Any]:
+    with open(os.path.join(COLLECTION_ROOT, "roles", role, *path), encoding="utf-8") as stream:
+        return yaml_load(stream)
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without Ansible's lazy containers: the validator would copy a whole templating engine with each."""
+    """Return a value without Ansible's lazy containers: the validator would copy a templating engine with each."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+def _unknown_key(options: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    """Say which key is unknown, which one may be meant, and which there are."""
+    for key in path[:-1]:
+        options = options[key]["options"]
+    near = difflib.get_close_matches(path[-1], options, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"unknown key {'.'.join(path)}{meant}; known here: {', '.join(sorted(options))}"
+
+
 def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Validate a dictionary against options; return it with its defaults, and the errors."""
     result = ArgumentSpecValidator(dict(options)).validate(_plain(value))
-    return result.validated_parameters, result.error_messages
+    paths = [path if isinstance(path, tuple) else (path,) for path in result.unsupported_parameters]
+    errors = [_unknown_key(options, path) for path in sorted(paths)]
+    errors += [str(error) for error in result.errors.errors if not isinstance(error, UnsupportedError)]
+    return result.validated_parameters, errors
 
 
 def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
@@ -206,7 +228,7 @@ def examine(apps: Any, search: list[str]) -> tuple[list[dict[str, Any]], list[st
             continue
         label = f"app {app.get('name', index)}"
         completed, errors = apply_options(options, app)
-        found = [error.replace(" found in wsgi_apps", "") for error in errors] or [
+        found = errors or [
             *_shape_problems(completed),
             *_bind_problems(completed),
             *_source_problems(completed, search),

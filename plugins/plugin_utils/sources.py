@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,16 +24,26 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import find_pat
 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "baremetal.web")
 IGNORED = frozenset(
-    ".git .hg .svn .venv venv __pycache__ .pytest_cache .ruff_cache .mypy_cache .tox .nox node_modules .env".split()
+    (
+        *(".git", ".hg", ".svn", ".env", ".venv", "venv", "__pycache__", "node_modules"),
+        *(".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".tox"),
+    )
 )
 
 
 class Tree:
     """A directory of the controller, without what does not belong into a release."""
 
-    def __init__(self, root: str, version: str):
+    def __init__(self, root: str, version: str = ""):
         self.root = root
-        self.version = version
+        self.version = version or self._declared_version()
+
+    def _declared_version(self) -> str:
+        """Return the version that the project gives itself; empty when it gives none."""
+        path = os.path.join(self.root, "pyproject.toml")
+        with contextlib.suppress(OSError, KeyError, tomllib.TOMLDecodeError), open(path, "rb") as stream:
+            return str(tomllib.load(stream)["project"]["version"])
+        return ""
 
     def files(self) -> Iterator[str]:
         """Yield the relative paths of all files and links, in a fixed order."""
@@ -76,7 +87,9 @@ class Tree:
 def _git(*arguments: str, cwd: str | None = None) -> str:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(["git", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         raise AnsibleError("git is not installed on the controller; a source.git needs it.") from None
     if done.returncode:
@@ -130,7 +143,7 @@ def open_source(source: dict[str, Any], search: list[str]) -> Iterator[Tree]:
     with tempfile.TemporaryDirectory(prefix="baremetal-web-") as directory:
         target = os.path.join(directory, "tree")
         if source.get("path"):
-            yield Tree(find_path(source["path"], search), "")
+            yield Tree(find_path(source["path"], search))
         elif source.get("git"):
             commit = _checkout(source["git"]["repo"], source["git"]["version"], target)
             yield Tree(target, f"{source['git']['version']} ({commit[:12]})")

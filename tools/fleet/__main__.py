@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 
 from . import hosts, images, inventory, machine
-from .process import FleetError, say, state_directory
+from .process import RUN, STATE, FleetError, hand_over, say, state_directory
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    top = argparse.ArgumentParser(prog="python -m tools.fleet", description="A fleet of systemd hosts in podman.")
+    top = argparse.ArgumentParser(
+        prog="python -m tools.fleet",
+        description="A fleet of systemd hosts in podman, from an Ansible inventory.",
+        epilog="TEST_IMAGE_<PLATFORM>=<image> in the environment makes a platform's hosts from that image.",
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("prepare", help="install what is missing and make podman usable")
     fleet = argparse.ArgumentParser(add_help=False)
@@ -42,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        hand_over(STATE, RUN / "ssh")
 
 
 def dispatch(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from . import images, machine, ssh
 from .images import Image
 from .inventory import Fleet, Host
 from .machine import Podman
-from .process import STATE, FleetError, hand_over, in_parallel, lock, say, state_directory
+from .process import STATE, FleetError, in_parallel, lock, say, state_directory
 
 ENROL = images.SOURCE / "enrol.sh"
 
@@ -24,6 +24,7 @@ class Container:
     name: str
     host: str
     state: str
+    has_started: bool
     spec: dict[str, str]
 
     @property
@@ -69,7 +70,9 @@ def containers(fleet: Fleet, podman: Podman) -> dict[str, Container]:
     found = {}
     for row in rows:
         labels = {key.removeprefix("baremetal."): value for key, value in row["Labels"].items()}
-        found[labels["host"]] = Container(row["Names"][0], labels["host"], row["State"].lower(), labels)
+        found[labels["host"]] = Container(
+            row["Names"][0], labels["host"], row["State"].lower(), row["StartedAt"] > 0, labels
+        )
     return found
 
 
@@ -80,7 +83,7 @@ def plan(host: Host, image: Image, container: Container | None) -> Plan:
     changed = [key for key, value in specification(host, image).items() if container.spec.get(key) != value]
     if changed:
         return Plan(host, "recreated", f"{' and '.join(changed)} changed")
-    if container.state == "created":
+    if not container.has_started:
         return Plan(host, "recreated", "it never started")
     return Plan(host, "unchanged" if container.state == "running" else "started")
 
@@ -96,6 +99,8 @@ def up(fleet: Fleet) -> dict:
         _refuse_taken_ports(fleet, state, plans, present.values())
         images.ensure(chosen.values(), podman, state)
 
+        others = set(podman.run("ps", "--format={{.Names}}").split()) - {item.name for item in present.values()}
+        machine.warn_of_too_many(len(others) + len(plans))
         machine.remember_forwarding()
         plans = _network(fleet, podman, plans, present)
         wanted = {item.host.name for item in plans if item.action in ("unchanged", "started")}
@@ -117,7 +122,6 @@ def up(fleet: Fleet) -> dict:
         keys = in_parallel(apply, plans)
         ssh.write_files(fleet, state, zip(fleet.hosts, keys, strict=True))
         tunnels = ssh.open_tunnels(fleet, state)
-        hand_over(STATE, ssh.sockets(fleet))
         config = os.path.relpath(state / "ssh_config")
         say(f"fleet {fleet.name}: {len(plans)} hosts up; try: ssh -F {config} {fleet.hosts[0].name}")
     return {

@@ -112,8 +112,10 @@ class Bootstrapped(Image):
             archive.write(self.layer)
             archive.flush()
             argv = self.argv(archive.name)
-            with open_log(log, argv) as out:
-                bootstrap = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out)
+            with (
+                open_log(log, argv) as out,
+                subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out) as bootstrap,
+            ):
                 load = subprocess.run(
                     podman.argv("import", "--quiet", *(f"--change={line}" for line in BOOT), "-"),
                     stdin=bootstrap.stdout,
@@ -124,7 +126,6 @@ class Bootstrapped(Image):
                     cwd="/",
                     check=False,
                 )
-                bootstrap.communicate()
         if load.returncode or bootstrap.returncode:
             raise failure(f"the bootstrap of {self.platform}", log)
         podman.run("tag", load.stdout.split()[-1], self.tag)

@@ -20,6 +20,8 @@ STORAGE_MARK = STORAGE / ".made-by-baremetal-fleet"
 HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman")
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", *HELPERS])
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_PER_HOST = 6
 CAP_SYS_RESOURCE = 24
 
 
@@ -38,7 +40,7 @@ class Podman:
         """Compose a command line."""
         return [*self.prefix, "podman", *arguments]
 
-    def run(self, *arguments: str, stdin: str | None = None) -> str:
+    def run(self, *arguments: str, stdin: str = "") -> str:
         """Run a short podman command and return what it printed."""
         return run(self.argv(*arguments), stdin=stdin, env=self.env)
 
@@ -59,7 +61,7 @@ def prepare() -> Podman:
     """Install what is missing, then connect."""
     _require_root()
     if missing := missing_packages():
-        _install(missing)
+        install(missing)
     return connect()
 
 
@@ -115,6 +117,16 @@ def containers_conf(*, old_cgroups: bool, hard_limits: dict[str, int]) -> str:
     return "\n".join(line for name, lines in sections.items() for line in (f"[{name}]", *lines)) + "\n"
 
 
+def warn_of_too_many(hosts: int) -> None:
+    """Say beforehand what would otherwise show as hosts that do not boot."""
+    allowed = int(INOTIFY.read_text())
+    if hosts * INOTIFY_PER_HOST > allowed:
+        say(
+            f"machine: {hosts} hosts are more than fs.inotify.max_user_instances={allowed} carries: if one does not"
+            f" boot, try `sysctl fs.inotify.max_user_instances={allowed * 8}`"
+        )
+
+
 def remember_forwarding() -> None:
     """Note that the machine does not forward packets yet, because podman will make it do so."""
     if FORWARDING.read_text().strip() == "0":
@@ -153,7 +165,7 @@ def _require_root() -> None:
         raise FleetError("the fleet needs root, because its hosts have addresses of their own: run this with sudo")
 
 
-def _install(packages: Sequence[str]) -> None:
+def install(packages: Sequence[str]) -> None:
     names = " ".join(packages)
     if not shutil.which("apt-get"):
         raise FleetError(f"this machine lacks {names} and has no apt-get: install them with its own package manager")
@@ -196,10 +208,15 @@ def _namespace() -> tuple[str, ...]:
     """Pin a mount namespace whose /sys/fs/cgroup is a plain cgroup2 tree and return the way into it."""
     if _filesystem(PIN) != "nsfs":
         PIN.parent.mkdir(parents=True, exist_ok=True)
-        run(["mount", "--bind", str(PIN.parent), str(PIN.parent)])
+        if not succeeds(["mountpoint", "--quiet", str(PIN.parent)]):
+            run(["mount", "--bind", str(PIN.parent), str(PIN.parent)])
         run(["mount", "--make-private", str(PIN.parent)])
         PIN.touch()
         script = "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup"
-        run(["unshare", f"--mount={PIN}", "--propagation", "private", "sh", "-c", script])
+        try:
+            run(["unshare", f"--mount={PIN}", "--propagation", "private", "sh", "-c", script])
+        except FleetError:
+            succeeds(["umount", str(PIN)])  # unshare pins the namespace before it runs the script
+            raise
         say(f"machine: private cgroup2 namespace pinned at {PIN}")
     return ("nsenter", f"--mount={PIN}")

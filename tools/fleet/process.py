@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 RUN = Path("/run/baremetal-fleet")
-REPOSITORY = Path(__file__).resolve().parents[2]
-STATE = REPOSITORY / ".fleet"
+STATE = Path(__file__).resolve().parents[2] / ".fleet"
 HEADING = "\n$ "
 TAIL_LINES = 15
 
@@ -32,21 +31,12 @@ def say(message: str) -> None:
     print(f"[{time.monotonic() - _started:3.0f} s] {message}", file=sys.stderr, flush=True)
 
 
-def run(argv: Sequence[str], *, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a short command and return what it printed; its last words become the error."""
-    result = subprocess.run(
-        argv,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd="/",
-        check=False,
-    )
+def run(argv: Sequence[str], *, stdin: str = "", env: dict[str, str] | None = None) -> str:
+    """Run a short command and return what it printed; its complaint becomes the error."""
+    result = subprocess.run(argv, input=stdin, capture_output=True, text=True, env=env, cwd="/", check=False)
     if result.returncode:
-        words = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
-        raise FleetError(f"`{shlex.join(argv[:12])}` failed: {words[-1]}")
+        words = " ".join(result.stderr.split()) or f"exit status {result.returncode}"
+        raise FleetError(f"`{shlex.join(argv[:12])}` failed: {words}")
     return result.stdout
 
 
@@ -91,7 +81,7 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Keep other threads and other runs of the tool from doing the same thing at the same time."""
+    """Keep other runs of the tool from doing the same thing at the same time."""
     directory = RUN / "lock"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / name).open("w") as file:
@@ -105,12 +95,9 @@ def lock(name: str) -> Iterator[None]:
 
 def state_directory(fleet: str) -> Path:
     """Make the directory in which a fleet keeps its key, its ssh configuration and its logs."""
-    STATE.mkdir(mode=0o700, exist_ok=True)
-    ignore = STATE / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
     directory = STATE / fleet
-    directory.mkdir(mode=0o700, exist_ok=True)
+    for level in (STATE, directory):
+        level.mkdir(mode=0o700, exist_ok=True)
     return directory
 
 
@@ -118,16 +105,16 @@ def hand_over(*trees: Path) -> None:
     """Give files that were made under sudo to the user who called it."""
     if "SUDO_UID" in os.environ:
         for path in (path for tree in trees for path in (tree, *tree.rglob("*"))):
-            os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]), follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]), follow_symlinks=False)
 
 
-def write(path: Path, text: str, mode: int = 0o600) -> bool:
-    """Write a file when its content differs and tell whether it did."""
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file, at once and only when its content differs."""
     if path.exists() and path.read_text() == text:
-        return False
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.chmod(mode)
     temporary.replace(path)
-    return True

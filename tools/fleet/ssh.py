@@ -3,7 +3,7 @@
 import hashlib
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from .inventory import Fleet, Host
@@ -40,7 +40,7 @@ def config(fleet: Fleet, state: Path) -> str:
         f"    ServerAliveInterval 5\n"
         f"    ControlMaster auto\n"
         f"    ControlPersist 60\n"
-        f'    ControlPath {_quoted(sockets(fleet))[:-1]}/%C"\n'
+        f"    ControlPath {_quoted(sockets(fleet), '/%C')}\n"
         for host in fleet.hosts
     )
 
@@ -118,8 +118,8 @@ def _socket(fleet: Fleet, host: Host, port: int) -> Path:
     return sockets(fleet) / f"tunnel-{port}-{meaning[:8]}"
 
 
-def _control(fleet: Fleet, state: Path, host: Host, port: int) -> Iterator[str]:
-    yield from ("ssh", "-F", str(state / "ssh_config"), "-S", str(_socket(fleet, host, port)))
+def _control(fleet: Fleet, state: Path, host: Host, port: int) -> list[str]:
+    return ["ssh", "-F", str(state / "ssh_config"), "-S", str(_socket(fleet, host, port))]
 
 
 def _is_alive(fleet: Fleet, state: Path, host: Host, port: int) -> bool:
@@ -128,5 +128,6 @@ def _is_alive(fleet: Fleet, state: Path, host: Host, port: int) -> bool:
     return succeeds([*_control(fleet, state, host, port), *refuse, host.name, "true"])
 
 
-def _quoted(path: Path) -> str:
-    return '"' + str(path).replace("%", "%%") + '"'
+def _quoted(path: Path, suffix: str = "") -> str:
+    escaped = str(path).replace("%", "%%")
+    return f'"{escaped}{suffix}"'

@@ -1,0 +1,43 @@
+# Two commands for a newcomer: `make demo` and `make test`.
+PYTHON ?=
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test prepare lint unit scenario build lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed ## three hosts on this machine, a Flask app on each (again: changes nothing)
+	@$(RUN) tools.demo up
+
+demo-down: $(VENV)/installed ## remove everything that `make demo` made
+	@$(RUN) tools.demo down
+
+test: $(VENV)/installed ## everything: lint, unit tests, the sample app's tests, every scenario
+	@$(RUN) tools.check
+
+prepare: $(VENV)/installed ## install what the test hosts and the browser test need
+	@$(RUN) tools.check prepare
+
+lint: $(VENV)/installed ## yamllint, ansible-lint (production), ruff
+	@$(RUN) tools.check lint
+
+unit: $(VENV)/installed ## unit tests and the sample app's tests
+	@$(RUN) tools.check unit
+
+scenario: $(VENV)/installed ## one molecule scenario: make scenario NAME=reboot (the fleet stays up: make scenario NAME=destroy ends it)
+	@$(RUN) tools.check scenario $(NAME)
+
+build: $(VENV)/installed ## the collection's artifact, into build/
+	@$(VENV)/bin/ansible-galaxy collection build --force --output-path build
+
+lock: $(VENV)/installed ## make every lock file anew from its .in file
+	@sh tools/lock.sh
+
+clean: ## remove the virtual environment and the caches
+	rm -rf $(VENV) .ansible .cache .pytest_cache .ruff_cache build
+
+$(VENV)/installed: requirements-dev.txt tools/bootstrap.sh
+	@PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)

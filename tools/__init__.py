@@ -1,0 +1,1 @@
+"""Commands of this repository: the fleet of test hosts, the demo, the checks."""

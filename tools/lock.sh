@@ -1,0 +1,12 @@
+#!/bin/sh
+# Make every lock file anew: one for each .in file, valid on all supported Pythons, with hashes, naming no index.
+set -eu
+lock() {
+  .venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-emit-index-url \
+    --no-emit-find-links --custom-compile-command "make lock" --python-version "$1" "$2" --output-file "$3"
+  echo "$3"
+}
+lock 3.11 requirements-dev.in requirements-dev.txt
+for file in roles/*/files/*.in roles/wsgi/files/servers/*.in files/hello_flask/requirements.in; do
+  lock 3.10 "$file" "${file%.in}.txt"
+done
