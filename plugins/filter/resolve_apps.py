@@ -73,7 +73,7 @@ def resolve_apps(
         raise AnsibleFilterError(str(error)) from error
     if not environment:
         for app in resolved["apps"]:
-            app["environment"] = app["program"]["environment"] = {}
+            app["program"]["environment"] = {}
     return resolved
 
 

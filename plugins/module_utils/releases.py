@@ -167,7 +167,9 @@ class Releases:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Let no second release of this app happen at the same time on this host."""
-        with open(os.path.join(self.home, ".lock"), "w", encoding="utf-8") as stream:
+        # Closed to others: whoever can open it could hold the lock.
+        descriptor = os.open(os.path.join(self.home, ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

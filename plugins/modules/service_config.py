@@ -75,7 +75,7 @@ options:
     elements: str
     default: []
   on_change:
-    description: What a running service needs to take up a change. A changed unit file always means a restart.
+    description: What a running service needs to take up a change. A change of its unit file always means a restart.
     type: str
     choices: [reload, restart]
     default: reload
@@ -168,16 +168,13 @@ def entries(mode: dict[str, str], **more: dict) -> dict:
     return {"type": "list", "elements": "dict", "default": [], "options": {**options, **more}}
 
 
-def apply(service: Service, reload: bool, new_unit: bool) -> str:
+def apply(service: Service, verb: str) -> str:
     """Let the service take up its configuration; return what was done."""
-    if new_unit:
-        service.module.run_command(["systemctl", "daemon-reload"], check_rc=True)
     if service.properties().get("UnitFileState") != "enabled":
         service.run("enable", "--quiet")
     if not service.active:
         service.run("start")
         return "started"
-    verb = "reload" if reload and not new_unit else "restart"
     service.run(verb)
     return f"{verb}ed"
 
@@ -221,7 +218,8 @@ def main() -> None:
     if module.check_mode or not changed:
         module.exit_json(**result)
 
-    new_unit = any(path.startswith(UNIT_DIRECTORY) for path in transaction.changed)
+    units = [path for path in transaction.changed if path.startswith(UNIT_DIRECTORY)]
+    unit_file = os.path.join(UNIT_DIRECTORY, wanted["name"] or "")
     os.makedirs(MARKS, mode=0o700, exist_ok=True)
     with open(mark, "w", encoding="utf-8"):
         pass
@@ -231,11 +229,13 @@ def main() -> None:
             code, out, err = module.run_command(wanted["check"])
             if code:
                 raise Refused(f"{' '.join(wanted['check'])} says: {(err or out).strip()}")
+        if units:
+            module.run_command(["systemctl", "daemon-reload"], check_rc=True)
         if service:
-            result["action"] = apply(service, wanted["on_change"] == "reload", new_unit)
+            result["action"] = apply(service, "restart" if unit_file in units else wanted["on_change"])
     except (Refused, OSError, KeyError) as error:
         transaction.undo()
-        if new_unit:
+        if units:
             module.run_command(["systemctl", "daemon-reload"])
         if state.get("ActiveState") == "active" and not service.active:
             module.run_command(["systemctl", "start", service.name])

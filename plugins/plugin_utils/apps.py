@@ -315,5 +315,6 @@ def resolve(
         app["server"]["check"] = server["check"]
         app["site"]["server_names"] = app["site"]["server_names"] or sorted({name for name in names if name})
         app["program"] = _program(app, server)
+        del app["environment"]  # from here on it stands in the program alone, so that one place has to be kept secret
     users = sorted({app["user"] for app in resolved} | {BUILD_USER})
     return {"apps": resolved, "sites": _sites(resolved), "users": users}

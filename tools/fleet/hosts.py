@@ -1,5 +1,6 @@
 """Starts, watches and removes the containers that are the hosts."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -195,11 +196,16 @@ def down(fleet: Fleet, *, remove_images: bool, all_traces: bool) -> None:
             if podman.succeeds("network", "exists", fleet.network):
                 podman.run("network", "rm", fleet.network)
             machine.restore_forwarding(podman)
-            if remove_images or all_traces:
-                images.remove(images.PLATFORMS if all_traces else {host.platform for host in fleet.hosts}, podman)
+            if all_traces:
+                images.remove(podman)
+            elif remove_images:
+                used = {container.spec["image"] for container in present.values()}
+                images.remove(podman, used | images.tags(host.platform for host in fleet.hosts))
         if all_traces:
             machine.remove_traces(podman)
     shutil.rmtree(STATE / fleet.name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        STATE.rmdir()  # stays while other fleets have their state in it
     say(f"fleet {fleet.name}: down")
 
 

@@ -211,12 +211,17 @@ def ensure(images: Iterable[Image], podman: Podman, log_directory: Path) -> None
     in_parallel(build, families.values())
 
 
-def remove(platforms: Iterable[str], podman: Podman) -> None:
-    """Remove the images of these platforms and their bases in every version; those that hosts still use stay."""
-    wanted = {f"{REPOSITORY}/{name}" for platform in platforms for name in (platform, STAND_INS.get(platform))}
+def tags(platforms: Iterable[str]) -> set[str]:
+    """Name the images that these platforms need now, with those they are made of."""
+    chosen = [choose(platform) for platform in platforms]
+    return {part.tag for image in chosen for part in (image, image.needs) if part}
+
+
+def remove(podman: Podman, unwanted: Iterable[str] | None = None) -> None:
+    """Remove these images, or all that the tool ever made here; those that hosts still use stay."""
     rows = podman.rows("images", "--filter", f"reference={REPOSITORY}/*")
-    tags = {tag for row in rows for tag in row.get("Names") or () if tag.rpartition(":")[0] in wanted}
-    for tag in sorted(tags, reverse=True):
+    present = {name for row in rows for name in row.get("Names") or ()}
+    for tag in sorted(present if unwanted is None else present.intersection(unwanted), reverse=True):
         gone = podman.succeeds("rmi", tag)
         say(f"image {tag.removeprefix(REPOSITORY + '/')}: {'removed' if gone else 'kept, another fleet uses it'}")
 

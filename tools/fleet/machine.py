@@ -166,10 +166,12 @@ def _require_root() -> None:
 
 
 def install(packages: Sequence[str]) -> None:
+    """Install system packages where apt can."""
     names = " ".join(packages)
     if not shutil.which("apt-get"):
         raise FleetError(f"this machine lacks {names} and has no apt-get: install them with its own package manager")
     say(f"machine: installing {names}")
+    STATE.mkdir(mode=0o700, exist_ok=True)
     log = STATE / "prepare.log"
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):

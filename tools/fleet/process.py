@@ -53,7 +53,6 @@ def run_logged(
 @contextlib.contextmanager
 def open_log(log: Path, argv: Sequence[str]) -> Iterator[int]:
     """Open a log file at its end, with the command as a heading."""
-    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         out.write(f"{HEADING}{shlex.join(argv)}\n".encode())
         out.flush()
@@ -104,7 +103,7 @@ def state_directory(fleet: str) -> Path:
 def hand_over(*trees: Path) -> None:
     """Give files that were made under sudo to the user who called it."""
     if "SUDO_UID" in os.environ:
-        for path in (path for tree in trees for path in (tree, *tree.rglob("*"))):
+        for path in [path for tree in trees for path in (tree, *tree.rglob("*"))]:
             with contextlib.suppress(FileNotFoundError):
                 os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]), follow_symlinks=False)
 
