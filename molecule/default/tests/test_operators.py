@@ -1,0 +1,57 @@
+"""What operators find when they log in, and when they run Ansible."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from probes import APPS, SUPERVISORCTL, name, play
+from testinfra.host import Host
+
+
+@pytest.fixture
+def operator(host: Host) -> Iterator[str]:
+    """An unprivileged member of the group supervisor."""
+    host.check_output("useradd --create-home --shell /bin/bash --groups supervisor operator")
+    yield "operator"
+    host.check_output("userdel --remove --force operator")
+
+
+def running(status: str) -> set[str]:
+    """Return the programs that `supervisorctl status` shows as running."""
+    return set(re.findall(r"^(\S+) +RUNNING", status, re.MULTILINE))
+
+
+def programs(host: Host) -> set[str]:
+    """Return the programs that should run."""
+    return {app.program(host) for app in APPS}
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_root_finds_the_commands_in_a_login_shell(host: Host, shell: str) -> None:
+    assert host.check_output("%s -lc 'gunicorn --version'", shell).startswith("gunicorn (version ")
+    assert running(host.check_output("%s -lc 'supervisorctl status'", shell)) == programs(host)
+
+
+def test_a_member_of_the_group_supervisor_needs_no_root(host: Host, operator: str) -> None:
+    assert running(host.check_output("runuser -l %s -c 'supervisorctl status'", operator)) == programs(host)
+
+
+def test_others_may_not_speak_to_supervisord(host: Host) -> None:
+    assert host.run(f"runuser -u ops -- {SUPERVISORCTL} status").rc != 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_the_path_has_each_directory_once_however_often_it_is_set(host: Host, shell: str) -> None:
+    script = "for again in 1 2; do for file in /etc/profile.d/*.sh; do . $file; done; done; echo $PATH"
+    path = host.check_output("%s -lc %s", shell, script).split(":")
+    wanted = {"/opt/baremetal/bin", *(f"/srv/wsgi/{app.name}/current/venv/bin" for app in APPS)}
+    assert wanted <= set(path)
+    assert len(path) == len(set(path))
+    assert path.index("/usr/bin") < min(map(path.index, wanted))
+
+
+def test_a_check_of_the_live_hosts_finds_nothing_to_change() -> None:
+    code, output = play("site.yml", "--check", "--limit=wsgi")
+    assert code == 0
+    recap = dict(re.findall(r"(\S+) : ok=\d+ (changed=\d+)", output))
+    assert recap == dict.fromkeys(["app-debian12", "app-debian13", "app-ubuntu2404"], "changed=0")

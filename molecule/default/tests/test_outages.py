@@ -1,0 +1,57 @@
+"""What happens when something stops or dies."""
+
+from collections.abc import Iterator
+
+import pytest
+from probes import APPS, SUPERVISORCTL, App, eventually, fetch
+from testinfra.host import Host
+
+
+@pytest.fixture
+def stopped(host: Host, hello: App) -> Iterator[App]:
+    """An app whose program is stopped for a test."""
+    program = hello.program(host)
+    host.check_output(f"{SUPERVISORCTL} stop %s", program)
+    yield hello
+    host.check_output(f"{SUPERVISORCTL} start %s", program)
+
+
+def test_visitors_of_a_stopped_app_get_a_page_of_ours(host: Host, neighbour: Host, stopped: App) -> None:
+    answer = fetch(neighbour, stopped.url(host))
+    assert answer.status == 502
+    assert "<h1>Back soon</h1>" in answer.text
+    assert answer.headers["content-type"] == "text/html"
+
+
+def test_a_stopped_app_leaves_the_others_alone(host: Host, neighbour: Host, stopped: App) -> None:
+    assert all(other.answers(host, neighbour) for other in APPS if other != stopped)
+
+
+def test_an_app_that_was_stopped_answers_once_it_is_started(host: Host, neighbour: Host, hello: App) -> None:
+    host.check_output(f"{SUPERVISORCTL} restart %s", hello.program(host))
+    eventually(lambda: hello.answers(host, neighbour))
+
+
+def test_a_killed_worker_is_replaced(host: Host, neighbour: Host, app: App) -> None:
+    before = app.workers(host)
+    victim = min(before)
+    host.check_output("kill -9 %s", str(victim))
+    eventually(lambda: len(after := app.workers(host)) == len(before) and victim not in after)
+    assert app.answers(host, neighbour)
+
+
+def test_a_killed_server_is_started_again(host: Host, neighbour: Host, app: App) -> None:
+    victim = app.master(host)
+    host.check_output("kill -9 %s", str(victim))
+    eventually(lambda: app.answers(host, neighbour))
+    assert app.master(host) not in (0, victim)
+
+
+def test_a_killed_supervisord_comes_back_with_all_its_apps(host: Host, neighbour: Host) -> None:
+    def supervisord() -> str:
+        return host.check_output("systemctl show --property=MainPID --value supervisord-baremetal")
+
+    victim = supervisord()
+    host.check_output("kill -9 %s", victim)
+    eventually(lambda: supervisord() not in ("0", victim))
+    eventually(lambda: all(app.answers(host, neighbour) for app in APPS))

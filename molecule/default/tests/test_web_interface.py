@@ -1,0 +1,75 @@
+"""supervisord's web interface, for those who have its password."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from probes import App, fetch
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from testinfra.host import Host
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+TUNNEL = "127.0.0.1:29001"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def password(host: Host) -> str:
+    """Return the password that a host made for itself."""
+    return host.file("/etc/supervisord/web-password").content_string.strip()
+
+
+def status(host: Host, credentials: str | None) -> int:
+    """Return the status of the first page, asked for on the host itself."""
+    encoded = base64.b64encode((credentials or "").encode()).decode()
+    headers = {} if credentials is None else {"Authorization": f"Basic {encoded}"}
+    return fetch(host, "http://127.0.0.1:9001/", headers=headers).status
+
+
+def test_nobody_gets_in_without_the_password(host: Host) -> None:
+    assert [status(host, credentials) for credentials in (None, "admin:", "admin:wrong")] == [401, 401, 401]
+
+
+def test_the_password_opens_it(host: Host) -> None:
+    assert status(host, f"admin:{password(host)}") == 200
+
+
+def test_every_host_has_a_password_of_its_own(host: Host, neighbour: Host) -> None:
+    assert len(password(host)) == 32
+    assert password(host) != password(neighbour)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A real browser without a screen."""
+    for program in (CHROMIUM, DRIVER):
+        assert program.exists(), f"{program} is missing: `make prepare` installs the browser that this test needs"
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path}"):
+        options.add_argument(flag)
+    with Chrome(options, Service(str(DRIVER))) as chrome:
+        yield chrome
+
+
+def test_a_browser_sees_a_program_running_and_its_log_through_the_tunnel(
+    browser: Chrome, connect: Callable[[str], Host], hello: App
+) -> None:
+    host = connect("app-debian13")
+    program = hello.program(host)
+    browser.get(f"http://admin:{password(host)}@{TUNNEL}/")
+    row = browser.find_element(By.XPATH, f"//tr[.//a[normalize-space()='{program}']]")
+    assert "running" in row.text
+    row.find_element(By.LINK_TEXT, program).click()
+    assert "Booting worker with pid" in browser.find_element(By.TAG_NAME, "pre").text

@@ -1,0 +1,137 @@
+"""How the tests of all scenarios look at the fleet."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from testinfra.host import Host
+
+PROJECT = Path(__file__).resolve().parents[1]
+INVENTORY = PROJECT / "molecule" / "inventory"
+SUPERVISORCTL = "/opt/baremetal/bin/supervisorctl"
+SENTENCE = "我要吃110个苹果"
+
+T = TypeVar("T")
+
+# Runs on a host of the fleet, which has Python and need not have curl.
+CLIENT = """
+import base64, http.client, json, sys, urllib.parse
+asked = json.loads(sys.argv[1])
+url = urllib.parse.urlsplit(asked["url"])
+connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+answer = {"status": 0, "headers": {}, "body": "", "error": ""}
+try:
+    connection.request(asked["method"], url.path, asked["body"].encode() or None, asked["headers"])
+    response = connection.getresponse()
+    answer["status"] = response.status
+    answer["headers"] = {name.lower(): value for name, value in response.getheaders()}
+    answer["body"] = base64.b64encode(response.read()).decode()
+except OSError as error:
+    answer["error"] = type(error).__name__
+print(json.dumps(answer))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over HTTP; status 0 and the error's name when nothing did."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    error: str
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
+@dataclass(frozen=True)
+class App:
+    """One of wsgi_apps in the inventory of the scenarios."""
+
+    name: str
+    port: int
+    prefix: str
+
+    def url(self, host: Host, path: str = "/hello") -> str:
+        """Return the address of a path of the app on a host."""
+        return f"http://{name(host)}:{self.port}{self.prefix}{path}"
+
+    def release(self, host: Host) -> str:
+        """Return the live release."""
+        return Path(host.check_output("readlink %s", f"/srv/wsgi/{self.name}/current")).name
+
+    def program(self, host: Host) -> str:
+        """Return the name of the live release's program."""
+        return f"{self.name}-{self.release(host)}"
+
+    def master(self, host: Host) -> int:
+        """Return the process id of the server's master."""
+        return pid(host, self.program(host))
+
+    def workers(self, host: Host) -> set[int]:
+        """Return the process ids of the server's workers."""
+        return {int(word) for word in host.run("pgrep -P %s", str(self.master(host))).stdout.split()}
+
+    def answers(self, host: Host, client: Host) -> bool:
+        """Tell whether the app answers its sentence to a client."""
+        return fetch(client, self.url(host)).body == SENTENCE.encode()
+
+
+def apps() -> list[dict[str, Any]]:
+    """Return a copy of wsgi_apps as the inventory has it."""
+    return yaml.safe_load((INVENTORY / "group_vars" / "wsgi.yml").read_text())["wsgi_apps"]
+
+
+APPS = [App(app["name"], app["site"]["listen"], app["site"].get("prefix", "")) for app in apps()]
+
+
+def name(host: Host) -> str:
+    """Return a host's name in the inventory."""
+    return host.backend.get_hostname()
+
+
+def fetch(client: Host, url: str, method: str = "GET", headers: dict[str, str] | None = None, body: str = "") -> Answer:
+    """Send a request from a host of the fleet."""
+    asked = json.dumps({"url": url, "method": method, "headers": headers or {}, "body": body})
+    answer = json.loads(client.check_output("python3 -c %s %s", CLIENT, asked))
+    return Answer(**{**answer, "body": base64.b64decode(answer["body"])})
+
+
+def pid(host: Host, program: str) -> int:
+    """Return the process id of a program of supervisord; 0 when it does not run."""
+    printed = host.run(f"{SUPERVISORCTL} pid %s", program).stdout.strip()
+    return int(printed) if printed.isdigit() else 0
+
+
+def eventually(question: Callable[[], T], seconds: float = 20) -> T:
+    """Ask until the answer is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
+        time.sleep(0.1)
+    return answer
+
+
+def play(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
+    """Run a playbook of the project on the fleet; return its exit status and what it printed, in one line."""
+    done = subprocess.run(
+        ["ansible-playbook", playbook, f"--inventory={INVENTORY}", *arguments, f"--extra-vars={json.dumps(variables)}"],
+        cwd=PROJECT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)
+    return done.returncode, " ".join(done.stdout.split())

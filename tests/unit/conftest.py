@@ -1,0 +1,202 @@
+"""What the unit tests share: the collection on the path, and the real programs that they speak to."""
+
+from __future__ import annotations
+
+import grp
+import importlib
+import os
+import pwd
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / ".collections"))
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
+
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor  # noqa: E402
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete  # noqa: E402
+
+PLUGINS = "ansible_collections.baremetal.web.plugins"
+OWNER = pwd.getpwuid(os.geteuid()).pw_name
+GROUP = grp.getgrgid(os.getegid()).gr_name
+
+# Answers on a unix socket with the status that the path names; /slow takes too long, /garbage is no HTTP, / is 200.
+ANSWERER = """
+import http.server, os, socketserver, sys, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        word = self.path.strip("/")
+        if word == "slow":
+            time.sleep(60)
+        if word == "garbage":
+            self.wfile.write(b"what?" + bytes([13, 10, 13, 10]))
+            return
+        body = (self.headers["Host"] + " " + os.environ.get("APP_RELEASE", "")).encode()
+        self.send_response(int(word) if word.isdigit() else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+if os.path.exists(sys.argv[1]):
+    os.unlink(sys.argv[1])
+Server(sys.argv[1], Handler).serve_forever()
+"""
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """Return the first true answer; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+    return answer
+
+
+def listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+@pytest.fixture
+def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let code that gives files to other users run as anybody: who is not root keeps them."""
+    if os.geteuid():
+        for name in ("chown", "fchown"):
+            monkeypatch.setattr(os, name, lambda *_, **__: None)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start programs that end with the test."""
+    running: list[subprocess.Popen] = []
+
+    def _start(*command: str, **options: Any) -> subprocess.Popen:
+        running.append(subprocess.Popen(command, **options))
+        return running[-1]
+
+    yield _start
+    for process in running:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def answerer(tmp_path: Path) -> Path:
+    """Return a program that answers HTTP on the unix socket that it is given."""
+    path = tmp_path / "answerer.py"
+    path.write_text(ANSWERER)
+    return path
+
+
+@pytest.fixture
+def unix_server(tmp_path: Path, start: Callable[..., subprocess.Popen], answerer: Path) -> Path:
+    """Return the unix socket of a running HTTP server."""
+    path = tmp_path / "http.sock"
+    start(sys.executable, str(answerer), str(path))
+    wait_until(lambda: listens(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def supervisord(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run a supervisord of the tests' own; return its configuration."""
+    pytest.importorskip("supervisor")
+    directory = tmp_path_factory.mktemp("d")
+    (directory / "conf.d").mkdir()
+    config = directory / "supervisord.conf"
+    config.write_text(f"""
+[supervisord]
+logfile = {directory}/supervisord.log
+childlogdir = {directory}
+pidfile = {directory}/supervisord.pid
+nodaemon = true
+[unix_http_server]
+file = {directory}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[include]
+files = {directory}/conf.d/*.conf
+""")
+    command = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: listens(directory / "supervisor.sock"))
+        yield config
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def supervisor(supervisord: Path, own_files: None) -> Iterator[Supervisor]:
+    """Return a client of the running supervisord, which has no program before and after the test."""
+    client = Supervisor(str(supervisord))
+    yield client
+    for name in client.programs():
+        client.remove(name)
+
+
+@pytest.fixture
+def program() -> Callable[..., dict[str, Any]]:
+    """Describe a program with the role's own defaults, run by the user of the tests."""
+
+    def _program(name: str = "worker", **options: Any) -> dict[str, Any]:
+        quick = {"command": "sleep 600", "user": OWNER, "startsecs": 0}
+        return complete({"name": name, **quick, **options}, "supervisor", "program", "supervisor_program")
+
+    return _program
+
+
+class Ended(Exception):
+    """A module has given its result."""
+
+    def __init__(self, result: dict[str, Any]):
+        super().__init__(result)
+        self.result = result
+
+
+@pytest.fixture
+def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run a module of the collection in this process, with Ansible's own validation of its arguments."""
+
+    def _run_module(name: str, arguments: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
+        module = importlib.import_module(f"{PLUGINS}.modules.{name}")
+
+        class Module:
+            def __init__(self, argument_spec: dict[str, Any], **_options: Any):
+                result = ArgumentSpecValidator(argument_spec).validate(arguments)
+                assert not result.error_messages
+                self.params = result.validated_parameters
+                self.check_mode = check_mode
+
+            def run_command(self, command: list[str], check_rc: bool = False) -> tuple[int, str, str]:
+                done = subprocess.run(command, capture_output=True, text=True, check=check_rc)
+                return done.returncode, done.stdout, done.stderr
+
+            def exit_json(self, **result: Any) -> NoReturn:
+                raise Ended({"failed": False, **result})
+
+            def fail_json(self, **result: Any) -> NoReturn:
+                raise Ended({"failed": True, **result})
+
+        monkeypatch.setattr(module, "AnsibleModule", Module)
+        with pytest.raises(Ended) as ended:
+            module.main()
+        return ended.value.result
+
+    return _run_module

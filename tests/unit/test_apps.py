@@ -1,0 +1,523 @@
+"""The description of the apps: what it is completed with, what is refused, and what follows from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+    COLLECTION_ROOT,
+    AppsError,
+    complete,
+    examine,
+    find_path,
+    resolve,
+    role_options,
+    search_path,
+    server_table,
+)
+
+Describe = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    directory = tmp_path / "source"
+    directory.mkdir()
+    (directory / "requirements.txt").touch()
+    return directory
+
+
+@pytest.fixture
+def describe(source: Path) -> Describe:
+    """Describe an app that is fine; a change has a dotted key."""
+
+    def _describe(name: str = "shop", changes: Mapping[str, Any] | None = None, **keys: Any) -> dict[str, Any]:
+        app = {"name": name, "source": {"path": str(source)}, "entrypoint": "shop:app", **keys}
+        for dotted, value in (changes or {}).items():
+            *parents, key = dotted.split(".")
+            place = app
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[key] = value
+        return app
+
+    return _describe
+
+
+def problems(*apps: Any, search: tuple[str, ...] = ()) -> list[str]:
+    return examine(list(apps), list(search))[1]
+
+
+def resolved(*apps: Any, **host: Any) -> dict[str, Any]:
+    facts = {"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "search": [], "servers": server_table()}
+    return resolve(list(apps), **{**facts, **host})
+
+
+def defaults_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a dictionary with nothing in it becomes."""
+    return {
+        key: defaults_of(option["options"]) if option["type"] == "dict" and "options" in option else option["default"]
+        for key, option in options.items()
+        if "default" in option
+    }
+
+
+def test_an_app_without_problems_has_none(describe: Describe) -> None:
+    assert problems(describe()) == []
+
+
+def test_every_default_of_the_spec_is_applied_at_any_depth(describe: Describe) -> None:
+    (app,), _ = examine([describe()], [])
+    expected = defaults_of(role_options("wsgi")["wsgi_apps"]["options"])
+    assert {key: app[key] for key in expected} == expected
+
+
+def test_a_value_that_is_given_wins_over_the_default_beside_it(describe: Describe) -> None:
+    (app,), _ = examine([describe(server={"threads": 9})], [])
+    spec = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
+    assert app["server"] == {**defaults_of(spec), "threads": 9}
+
+
+def test_the_operators_own_list_is_left_as_it_is(describe: Describe) -> None:
+    apps = [describe(server={"workers": 2}, site={"server_names": ["a.example"]})]
+    before = copy.deepcopy(apps)
+    resolved(*apps)
+    assert apps == before
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [("nmae", "nmae"), ("server.wokers", "server.wokers"), ("source.git.barnch", "source.git.barnch")],
+)
+def test_a_misspelt_key_is_refused_by_name(describe: Describe, key: str, path: str) -> None:
+    (problem,) = problems(describe(changes={"source.git.repo": "/r", key: 1} if "git" in key else {key: 1}))
+    assert problem.startswith("app shop: ")
+    assert path in problem
+
+
+@pytest.mark.parametrize("key", ["name", "source", "entrypoint"])
+def test_a_missing_key_is_named(describe: Describe, key: str) -> None:
+    app = describe()
+    del app[key]
+    (problem,) = problems(app)
+    assert key in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("site.listen", "http"),
+        ("server.threads", "many"),
+        ("server.preload_enabled", "perhaps"),
+        ("server.worker_class", "tornado"),
+        ("server.kind", "apache"),
+        ("environment", ["A"]),
+        ("environment", None),
+        ("server", None),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_its_key(describe: Describe, key: str, value: Any) -> None:
+    (problem,) = problems(describe(changes={key: value}))
+    assert problem.startswith("app shop: ")
+    assert key.rpartition(".")[2] in problem
+
+
+@pytest.mark.parametrize("apps", [None, "shop", {"shop": {}}])
+def test_apps_that_are_no_list_are_refused(apps: Any) -> None:
+    (problem,) = examine(apps, [])[1]
+    assert type(apps).__name__ in problem
+    assert "list" in problem
+
+
+@pytest.mark.parametrize("entry", [None, "shop", ["shop"]])
+def test_an_entry_that_is_no_dictionary_is_refused_by_its_place(describe: Describe, entry: Any) -> None:
+    (problem,) = problems(describe(), entry)
+    assert "[1]" in problem
+    assert repr(entry) in problem
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "../shop", "a/b", ".shop", "-shop", "9shop", "a b", "shop\n", "a" * 28])
+def test_a_name_that_is_no_safe_file_name_is_refused(describe: Describe, name: str) -> None:
+    (problem,) = problems(describe(name))
+    assert problem.startswith(f"app {name}: name ")
+    assert repr(name) in problem
+
+
+WRONG = {
+    "entrypoint": [
+        *("shop", "shop:", ":app", "shop app", "shop/app:app", "1shop:app", "shop:app;id", "shop:app\n"),
+        "shop:create_app(",
+    ],
+    "user": ["Root", "a b", "9user", "../x", "u" * 33],
+    "python.version": ["", "3", "2.7", "3.12.1", "3.x", "latest", ">=3.11"],
+    "server.workers": [0, -1, 1.5, "two", ""],
+    "server.threads": [0, -1],
+    "server.worker_connections": [0, -1],
+    "server.timeout": [0, -1],
+    "server.graceful_timeout": [0, -1],
+    "server.keepalive": [0, -1],
+    "server.backlog": [0, -1],
+    "server.max_requests": [-1],
+    "server.max_requests_jitter": [-1],
+    "server.bind": [
+        *("", "5000", ":5000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "unix:/run/app.sock"),
+        *("127.0.0.1 --reload:5000", "127.0.0.1:$port", "$host:5000", "127.0.0.1:²"),
+        *("127.0.0.1:0", "127.0.0.1:80", "127.0.0.1:1023", "127.0.0.1:65536"),
+    ],
+    "site.listen": [0, -1, 65536],
+    "site.prefix": [
+        *("", "a", "a/", "/a/", "//a", "/a//b", "/a b", "/a;return 200", "/a{", "/$uri", "/a\n", '/"a"'),
+        *("/..", "/a/../b", "/."),
+    ],
+    "site.max_body_size": ["", "10 m", "10x", "-1", "10m; return 200", "1.5m"],
+    "health.path": ["", "healthz", "/a b", "/a\nb", "/a;b", "/gesund-ü"],
+    "health.timeout": [0, -1],
+    "releases_kept": [0, -1],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_value_out_of_its_range_or_form_is_refused_with_app_key_and_value(
+    describe: Describe, key: str, value: Any
+) -> None:
+    (problem,) = problems(describe(changes={key: value}))
+    assert problem.startswith(f"app shop: {key} ")
+    assert str(value) in problem or repr(value) in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "a" * 27),
+        ("name", "shop-2_b"),
+        ("entrypoint", "shop.wsgi:app"),
+        ("entrypoint", "shop:site.app"),
+        ("entrypoint", 'shop:create_app("x", debug=False)'),
+        ("python.version", "3.12"),
+        ("server.workers", 1),
+        ("server.workers", "3"),
+        ("server.max_requests", 0),
+        ("server.bind", "unix"),
+        ("server.bind", "127.0.0.1:1024"),
+        ("server.bind", "0.0.0.0:65535"),
+        ("server.bind", "[::1]:5000"),
+        ("site.listen", 1),
+        ("site.listen", 65535),
+        ("site.prefix", "/"),
+        ("site.prefix", "/a/b.c~d-e_f"),
+        ("site.max_body_size", "0"),
+        ("site.max_body_size", "512k"),
+        ("site.server_names", ["example.com", "*.example.com", "www.example.*", "web1", "192.0.2.1"]),
+        ("health.path", "/healthz?deep=1"),
+        ("releases_kept", 1),
+        ("environment", {"A": "b", "_A1": ""}),
+    ],
+)
+def test_a_value_at_the_edge_of_its_range_or_form_is_taken(describe: Describe, key: str, value: Any) -> None:
+    assert problems(describe(changes={key: value})) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a;return 200", "a{", "a}", "$host", '"a"', "'a'", "a\nb", "a\tb", "~^(.*)$", "a\\", "#a", "-a"]
+)
+def test_a_server_name_that_nginx_would_take_for_more_than_a_name_is_refused(describe: Describe, name: str) -> None:
+    (problem,) = problems(describe(site={"server_names": ["fine.example", name]}))
+    assert problem.startswith("app shop: site.server_names ")
+    assert repr(name) in problem
+    assert "fine.example" not in problem
+
+
+@pytest.mark.parametrize("name", ["", "A B", "1A", "A-B", "A=B", "A\n", "Ä"])
+def test_an_environment_name_that_no_shell_knows_is_refused(describe: Describe, name: str) -> None:
+    (problem,) = problems(describe(environment={"FINE": "1", name: "2"}))
+    assert problem.startswith("app shop: environment ")
+    assert repr(name) in problem
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb"])
+def test_an_environment_value_that_supervisord_cannot_hold_is_refused_before_any_host_is_touched(
+    describe: Describe, value: str
+) -> None:
+    (problem,) = problems(describe(environment={"FINE": "1", "BROKEN": value}))
+    assert problem.startswith("app shop: environment")
+    assert "BROKEN" in problem
+
+
+def test_the_value_of_a_refused_environment_variable_is_kept_secret(describe: Describe) -> None:
+    assert "hunter2" not in " ".join(problems(describe(environment={"A B": "hunter2", "C": "hunter2\nhunter2"})))
+
+
+def test_a_missing_requirements_file_is_named_with_the_place_and_the_way_out(describe: Describe, source: Path) -> None:
+    (problem,) = problems(describe(python={"requirements": "lock/web.txt"}))
+    assert problem.startswith("app shop: python.requirements ")
+    assert "'lock/web.txt'" in problem
+    assert str(source) in problem
+    assert 'requirements: ""' in problem
+
+
+def test_an_app_without_dependencies_needs_no_requirements_file(describe: Describe, source: Path) -> None:
+    (source / "requirements.txt").unlink()
+    assert problems(describe(python={"requirements": ""})) == []
+
+
+@pytest.mark.parametrize("kind", ["path", "archive"])
+def test_a_missing_source_is_named_with_every_place_that_was_looked_in(describe: Describe, kind: str) -> None:
+    given = {"path": "no/such/place"} if kind == "path" else {"archive": {"path": "no/such/place"}}
+    (problem,) = problems(describe(source=given), search=("/first", "/second"))
+    assert problem.startswith(f"app shop: source.{kind}")
+    for part in ("'no/such/place'", "/first", "/second", COLLECTION_ROOT):
+        assert part in problem
+
+
+def test_a_source_path_that_is_a_file_is_refused(describe: Describe, source: Path) -> None:
+    (problem,) = problems(describe(source={"path": str(source / "requirements.txt")}))
+    assert "directory" in problem
+
+
+def test_two_kinds_of_source_are_refused_by_name(describe: Describe, source: Path) -> None:
+    (problem,) = problems(describe(source={"path": str(source), "git": {"repo": "/r"}}))
+    assert problem.startswith("app shop: source ")
+    assert "git" in problem
+    assert "path" in problem
+
+
+def test_an_app_without_a_source_is_told_the_kinds(describe: Describe) -> None:
+    (problem,) = problems(describe(source={}))
+    assert all(kind in problem for kind in ("path", "git", "archive"))
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    ["", "sha256:", f"sha256:{'0' * 63}", f"sha256:{'0' * 65}", f"sha256:{'G' * 64}", f"sha1:{'0' * 40}", "0" * 64],
+)
+def test_a_checksum_of_another_form_is_refused(describe: Describe, checksum: str) -> None:
+    (problem,) = problems(describe(source={"archive": {"url": "https://example.com/a.zip", "checksum": checksum}}))
+    assert problem.startswith("app shop: source.archive.checksum ")
+    assert repr(checksum) in problem
+
+
+def test_an_archive_from_the_network_needs_a_checksum(describe: Describe) -> None:
+    (problem,) = problems(describe(source={"archive": {"url": "https://example.com/a.zip"}}))
+    assert "checksum" in problem
+    assert "https://example.com/a.zip" in problem
+
+
+@pytest.mark.parametrize("archive", [{}, {"path": "a.zip", "url": "https://example.com/a.zip"}])
+def test_an_archive_has_one_place(describe: Describe, archive: dict[str, str]) -> None:
+    (problem,) = problems(describe(source={"archive": archive}))
+    assert problem.startswith("app shop: source.archive ")
+
+
+def test_a_name_is_used_once(describe: Describe) -> None:
+    (problem,) = problems(describe(), describe(site={"listen": 81}))
+    assert problem.startswith("app shop: ")
+    assert "twice" in problem
+
+
+def test_two_apps_on_one_site_and_prefix_are_refused_with_both_names(describe: Describe) -> None:
+    site = {"server_names": ["a.example", "b.example"], "listen": 8080, "prefix": "/x"}
+    (problem,) = problems(
+        describe("one", site=site), describe("two", site={**site, "server_names": ["b.example", "a.example"]})
+    )
+    for part in ("app two", "one", "8080", "/x"):
+        assert part in problem
+
+
+def test_two_apps_that_say_nothing_of_their_site_are_refused(describe: Describe) -> None:
+    (problem,) = problems(describe("one"), describe("two"))
+    assert "app two" in problem
+    assert "one" in problem
+
+
+def test_sites_that_share_only_some_of_their_names_are_refused(describe: Describe) -> None:
+    (problem,) = problems(
+        describe("one", site={"server_names": ["a.example", "b.example"]}),
+        describe("two", site={"server_names": ["b.example", "c.example"], "prefix": "/x"}),
+    )
+    for part in ("app two", "one", "b.example", "80"):
+        assert part in problem
+
+
+def test_names_that_differ_in_case_alone_are_the_same_name(describe: Describe) -> None:
+    (problem,) = problems(
+        describe("one", site={"server_names": ["a.example"]}), describe("two", site={"server_names": ["A.example"]})
+    )
+    assert "app two" in problem
+
+
+def test_an_app_that_names_the_host_itself_and_one_that_names_nothing_cannot_share_a_place(describe: Describe) -> None:
+    with pytest.raises(AppsError, match="app two"):
+        resolved(describe("one"), describe("two", site={"server_names": ["web1"]}), names=["web1"])
+
+
+@pytest.mark.parametrize(
+    "other", [{"listen": 81}, {"prefix": "/x"}, {"server_names": ["b.example"]}], ids=lambda other: next(iter(other))
+)
+def test_apps_with_another_port_prefix_or_name_stand_side_by_side(describe: Describe, other: dict[str, Any]) -> None:
+    site = {"server_names": ["a.example"]}
+    assert problems(describe("one", site=site), describe("two", site={**site, **other})) == []
+
+
+def test_an_address_is_bound_once(describe: Describe) -> None:
+    (problem,) = problems(
+        describe("one", server={"bind": "127.0.0.1:5000"}),
+        describe("two", server={"bind": "127.0.0.1:5000"}, site={"prefix": "/x"}),
+    )
+    for part in ("app two", "one", "server.bind", "127.0.0.1:5000"):
+        assert part in problem
+
+
+def test_every_problem_of_every_app_is_reported_at_once(describe: Describe) -> None:
+    with pytest.raises(AppsError) as refusal:
+        resolved(
+            describe("one", wrong=1),
+            describe("two", server={"workers": 0}, site={"listen": 0}),
+            describe("three", source={"path": "no/such/place"}, site={"listen": 81}),
+            describe("four"),
+            describe("five"),
+            "six",
+        )
+    said = str(refusal.value).splitlines()
+    assert len(said) == 6
+    for parts in (
+        ("app one", "wrong"),
+        ("app two", "server.workers"),
+        ("app two", "site.listen"),
+        ("app three", "source.path"),
+        ("app five", "four"),
+        ("[5]", "six"),
+    ):
+        assert [line for line in said if all(part in line for part in parts)], parts
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "cpus", "workers"),
+    [("sync", 1, 3), ("sync", 4, 9), ("gthread", 1, 2), ("gthread", 8, 8), ("gevent", 1, 2), ("gevent", 8, 8)],
+)
+def test_auto_workers_follow_the_worker_class_and_the_processors(
+    describe: Describe, worker_class: str, cpus: int, workers: int
+) -> None:
+    (app,) = resolved(describe(server={"worker_class": worker_class}), cpus=cpus)["apps"]
+    assert app["server"]["workers"] == workers
+
+
+def test_a_number_of_workers_that_is_given_is_taken_on_any_host(describe: Describe) -> None:
+    (app,) = resolved(describe(server={"workers": 5}), cpus=64)["apps"]
+    assert app["server"]["workers"] == 5
+
+
+def test_an_address_is_listened_on_beside_the_releases_own_socket(describe: Describe) -> None:
+    (plain,) = resolved(describe())["apps"]
+    (bound,) = resolved(describe(server={"bind": "127.0.0.1:5000"}))["apps"]
+    command, more = plain["program"]["command"], bound["program"]["command"]
+    assert "unix:$socket" in command
+    assert more.startswith(f"{command} ")
+    assert "127.0.0.1:5000" in more.removeprefix(command).split()
+
+
+@pytest.mark.parametrize("graceful_timeout", [1, 30, 300])
+def test_supervisord_waits_longer_than_the_server_takes_to_finish_its_requests(
+    describe: Describe, graceful_timeout: int
+) -> None:
+    (app,) = resolved(describe(server={"graceful_timeout": graceful_timeout}))["apps"]
+    assert app["program"]["stopwaitsecs"] > graceful_timeout
+
+
+@pytest.mark.parametrize("timeout", [1, 30, 300])
+def test_nginx_waits_longer_than_a_worker_may_take(describe: Describe, timeout: int) -> None:
+    ((location,),) = [site["locations"] for site in resolved(describe(server={"timeout": timeout}))["sites"]]
+    assert location["read_timeout"] > timeout
+
+
+def test_an_app_runs_as_a_user_of_its_own_or_as_the_one_it_names(describe: Describe) -> None:
+    answer = resolved(describe("one"), describe("two", user="web", site={"prefix": "/x"}))
+    assert [app["program"]["user"] for app in answer["apps"]] == ["wsgi-one", "web"]
+    assert {"wsgi-one", "web"} <= set(answer["users"])
+
+
+def test_a_user_of_several_apps_is_added_once(describe: Describe) -> None:
+    users = resolved(describe("one", user="web"), describe("two", user="web", site={"prefix": "/x"}))["users"]
+    assert users.count("web") == 1
+
+
+def test_the_longest_name_still_makes_a_name_for_a_user(describe: Describe) -> None:
+    (app,) = resolved(describe("a" * 27))["apps"]
+    assert len(app["user"]) <= 32
+
+
+def test_a_site_without_names_answers_to_each_name_of_the_host_once(describe: Describe) -> None:
+    (site,) = resolved(describe(), names=["web1", "192.0.2.1", "", "web1"])["sites"]
+    assert sorted(site["server_names"]) == ["192.0.2.1", "web1"]
+
+
+def test_apps_that_share_names_and_port_share_one_site_each_below_its_prefix(describe: Describe) -> None:
+    (site,) = resolved(
+        describe("two", site={"server_names": ["b.example", "a.example"], "prefix": "/two"}),
+        describe("one", site={"server_names": ["a.example", "b.example"]}),
+    )["sites"]
+    assert {location["prefix"]: location["name"] for location in site["locations"]} == {"/": "one", "/two": "two"}
+    assert sorted(site["server_names"]) == ["a.example", "b.example"]
+
+
+def test_apps_with_another_port_or_name_have_a_site_each(describe: Describe) -> None:
+    sites = resolved(
+        describe("one", site={"server_names": ["a.example"]}),
+        describe("two", site={"server_names": ["a.example"], "listen": 81}),
+        describe("three", site={"server_names": ["b.example"]}),
+    )["sites"]
+    assert len({site["name"] for site in sites}) == 3
+
+
+def test_a_shared_site_keeps_its_file_when_the_apps_change_places(describe: Describe) -> None:
+    one, two = describe("one"), describe("two", site={"prefix": "/two"})
+    assert [site["name"] for site in resolved(one, two)["sites"]] == [
+        site["name"] for site in resolved(two, one)["sites"]
+    ]
+
+
+def test_nginx_asks_the_socket_of_whichever_release_is_live(describe: Describe) -> None:
+    (site,) = resolved(describe(), root="/apps")["sites"]
+    assert site["locations"][0]["servers"] == ["unix:/apps/shop/run/current.sock"]
+
+
+def test_a_site_fits_the_role_that_publishes_it(describe: Describe) -> None:
+    (site,) = resolved(describe())["sites"]
+    assert complete(site, "nginx", "site", "nginx_site")["locations"][0]["name"] == "shop"
+
+
+def test_an_app_is_told_its_environment_as_text(describe: Describe) -> None:
+    (app,) = resolved(describe(environment={"PORT": 5000, "HOME": "/elsewhere"}))["apps"]
+    assert app["program"]["environment"]["PORT"] == "5000"
+    assert app["program"]["environment"]["HOME"] == "/elsewhere"
+
+
+def test_a_misspelt_key_of_a_list_inside_a_typed_dictionary_is_refused_by_name() -> None:
+    site = {"name": "a", "locations": [{"name": "a", "servers": [], "keepalvie": 1}]}
+    with pytest.raises(AppsError, match="keepalvie"):
+        complete(site, "nginx", "site", "nginx_site")
+
+
+def test_a_relative_path_is_looked_up_in_the_working_directory_then_beside_the_inventory_then_in_the_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, inventory = tmp_path / "here", tmp_path / "inventory"
+    for directory in (here, inventory):
+        (directory / "app").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    search = search_path(str(inventory))
+    assert find_path("app", search) == str(here / "app")
+    (here / "app").rmdir()
+    assert find_path("app", search) == str(inventory / "app")
+    assert find_path("galaxy.yml", search) == f"{COLLECTION_ROOT}/galaxy.yml"
+    assert find_path("no/such/place", search) is None
+
+
+def test_each_python_version_is_wanted_once_beside_the_platforms_own(describe: Describe) -> None:
+    apps = [describe(), describe(python={"version": "3.12"}), describe(python={"version": "3.12"}), describe(python={})]
+    assert python_versions(apps) == ["3.12", "auto"]
