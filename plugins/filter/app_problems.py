@@ -13,15 +13,9 @@ description:
     values,
     without asking any host.
 positional: inventory_directory
-options:
-  _input:
-    description: The list C(wsgi_apps).
-    type: list
-    elements: dict
-    required: true
-  inventory_directory:
-    description: Where relative paths are looked up after the working directory; the variable C(inventory_dir).
-    type: path
+extends_documentation_fragment:
+  - baremetal.web.apps
+  - baremetal.web.apps.search
 author: The baremetal.web authors (@baremetal-web)
 """
 

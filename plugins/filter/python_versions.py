@@ -9,12 +9,8 @@ DOCUMENTATION = r"""
 name: python_versions
 short_description: List the Python versions that apps want
 description: Each version once, with V(auto) for the platform's own.
-options:
-  _input:
-    description: The list C(wsgi_apps).
-    type: list
-    elements: dict
-    required: true
+extends_documentation_fragment:
+  - baremetal.web.apps
 author: The baremetal.web authors (@baremetal-web)
 """
 

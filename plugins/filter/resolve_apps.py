@@ -13,15 +13,10 @@ description:
     counts, and
     says the rest in the words of the roles C(supervisor) and C(nginx).
 positional: inventory_directory
+extends_documentation_fragment:
+  - baremetal.web.apps
+  - baremetal.web.apps.search
 options:
-  _input:
-    description: The list C(wsgi_apps).
-    type: list
-    elements: dict
-    required: true
-  inventory_directory:
-    description: Where relative paths are looked up after the working directory; the variable C(inventory_dir).
-    type: path
   root:
     description: Directory below which each app has its home; the role's default when not given.
     type: path
