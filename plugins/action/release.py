@@ -16,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.web.plugins.module_utils.releases import release_id
+from ansible_collections.baremetal.web.plugins.module_utils.releases import SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
 
@@ -35,10 +35,11 @@ class ActionModule(ActionBase):
         app = json.loads(json.dumps(args["app"]))
         name = app["name"]
         with open(os.path.join(LOCKS, app["server"]["lock"]), encoding="utf-8") as stream:
-            app["server"]["lock_text"] = stream.read()
-        with open_source(app["source"], app["search"]) as tree:
-            requirements = self._requirements(app, tree)
-            release = release_id(app, tree.digest(), args["config"])
+            lock = stream.read()
+        # The host needs to know neither where the source is nor any credentials in its address.
+        with open_source(app.pop("source"), app.pop("search")) as tree:
+            self._check_requirements(app, tree)
+            release = release_id(app, tree.digest(), args["config"], lock)
             environment = app["program"].pop("environment")
             app.update(
                 build_user=BUILD_USER,
@@ -65,21 +66,18 @@ class ActionModule(ActionBase):
                 }
             if not before["staged"]:
                 wanted.update(
-                    files={app["server"]["config"]: args["config"]},
-                    sets={"server": app["server"]["lock_text"], "app": requirements},
+                    files={app["server"]["config"]: args["config"], SERVER_LOCK: lock},
                     manifest={"app": name, "version": tree.version, "entrypoint": app["entrypoint"]},
                     archive=self._upload(tree),
                 )
             return self._call("activate", wanted, task_vars)
 
-    def _requirements(self, app: dict[str, Any], tree: Tree) -> str:
+    def _check_requirements(self, app: dict[str, Any], tree: Tree) -> None:
         file = app["python"]["requirements"]
-        text = tree.read(file) if file else ""
-        if text is None:
+        if file and not os.path.isfile(os.path.join(tree.root, file)):
             raise AnsibleActionFail(
                 f"app {app['name']}: python.requirements names {file!r}, which the source does not have."
             )
-        return text
 
     def _upload(self, tree: Tree) -> str:
         with tempfile.NamedTemporaryFile(prefix="baremetal-web-", suffix=".tar.gz") as archive:

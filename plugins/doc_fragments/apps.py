@@ -18,6 +18,15 @@ options:
     required: true
 """
 
+    NAMES = r"""
+options:
+  names:
+    description: Names of the host, for sites that name none.
+    type: list
+    elements: str
+    required: true
+"""
+
     SEARCH = r"""
 options:
   inventory_directory:

@@ -16,6 +16,7 @@ positional: inventory_directory
 extends_documentation_fragment:
   - baremetal.web.apps
   - baremetal.web.apps.search
+  - baremetal.web.apps.names
 author: The baremetal.web authors (@baremetal-web)
 """
 
@@ -24,9 +25,9 @@ from typing import Any
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
 
 
-def app_problems(apps: Any, inventory_directory: str | None = None) -> list[str]:
+def app_problems(apps: Any, inventory_directory: str | None = None, *, names: list[str]) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
-    return examine(apps, search_path(inventory_directory))[1]
+    return examine(apps, search_path(inventory_directory), names)[1]
 
 
 class FilterModule:

@@ -16,15 +16,11 @@ positional: inventory_directory
 extends_documentation_fragment:
   - baremetal.web.apps
   - baremetal.web.apps.search
+  - baremetal.web.apps.names
 options:
   root:
     description: Directory below which each app has its home; the role's default when not given.
     type: path
-  names:
-    description: Names of the host, for sites that name none.
-    type: list
-    elements: str
-    required: true
   cpus:
     description: Processors of the host.
     type: int

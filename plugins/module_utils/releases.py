@@ -16,6 +16,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import tarfile
 import time
 from collections.abc import Iterator
@@ -28,7 +29,12 @@ from ansible_collections.baremetal.web.plugins.module_utils.files import make_di
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
 
+# What stands where in a release, and how its program is run; a change of that makes every app a new release.
+LAYOUT = 2
 MANIFEST = "manifest.json"
+ENVIRONMENT = "environment"
+SERVER_LOCK = "server.txt"
+CHECK_SECONDS = 60
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 BUILD_HOME = "/var/cache/wsgi-build"
 
@@ -37,23 +43,24 @@ class ReleaseError(Exception):
     """A release did not go live; the text says why. The live release is untouched."""
 
 
-def release_id(app: dict[str, Any], source_digest: str, config: str) -> str:
+def release_id(app: dict[str, Any], source_digest: str, config: str, lock: str) -> str:
     """Return the name of a release: the digest of everything that it is made of."""
     parts = {
+        "layout": LAYOUT,
         "source": source_digest,
         "config": config,
         "entrypoint": app["entrypoint"],
         "python": app["python"],
-        "lock": app["server"]["lock_text"],
+        "lock": lock,
         "program": app["program"],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def account(user: str, *more_groups: int) -> dict[str, Any]:
-    """Return the arguments with which subprocess runs a command as a user, in the user's groups and some more."""
+def account(user: str) -> dict[str, Any]:
+    """Return the arguments with which subprocess runs a command as a user, in the user's own groups."""
     entry = pwd.getpwnam(user)
-    groups = [*os.getgrouplist(user, entry.pw_gid), *more_groups]
+    groups = os.getgrouplist(user, entry.pw_gid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
@@ -73,17 +80,52 @@ def pointed(link: str) -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer; a peer that sends slowly for ever cannot hold it."""
+
+    def expire(*_: Any) -> None:
+        raise TimeoutError(f"no complete answer within {seconds:g} s")
+
+    former = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
 def probe(path: str, host: str, socket_path: str, timeout: float) -> str:
     """Ask an app for its health over a unix socket; return what is wrong, empty when healthy."""
     connection = UnixConnection(socket_path, timeout)
     try:
-        connection.request("GET", path, headers={"Host": host, "User-Agent": "baremetal.web health probe"})
-        status = connection.getresponse().status
+        with deadline(timeout):
+            return _ask(connection, path, host)
     except (OSError, http.client.HTTPException) as error:
         return f"no answer ({error})"
     finally:
         connection.close()
+
+
+def _ask(connection: UnixConnection, path: str, host: str) -> str:
+    connection.request("GET", path, headers={"Host": host, "User-Agent": "baremetal.web health probe"})
+    status = connection.getresponse().status
     return "" if 200 <= status < 400 else f"answer {status}"
+
+
+def unpack(archive: str, target: str) -> None:
+    """Unpack an archive of the controller into a directory, as root's, with plain modes."""
+    with tarfile.open(archive) as tar:
+        # The controller packs no link that leads out; Pythons that know the filter check that again.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        for member in tar.getmembers():
+            if member.name.startswith("/") or ".." in member.name.split("/"):
+                raise ReleaseError(f"the archive has {member.name!r}, which leads out of the release")
+            member.uid = member.gid = 0
+            member.uname = member.gname = "root"
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            tar.extract(member, target)
 
 
 class Releases:
@@ -96,7 +138,8 @@ class Releases:
         self.root = os.path.join(self.home, "releases")
         self.run = os.path.join(self.home, "run")
         self.current_link = os.path.join(self.home, "current")
-        self.current_socket = os.path.join(self.run, "current.sock")
+        # Both links stand in root's directory, where the app cannot put anything in their way.
+        self.current_socket = os.path.join(self.home, "current.sock")
 
     @property
     def current(self) -> str | None:
@@ -150,8 +193,18 @@ class Releases:
         program = dict(self.app["program"], name=self.program_name(release))
         for key in ("command", "directory"):
             program[key] = Template(program[key]).substitute(places)
-        program["environment"] = dict(program["environment"], APP_RELEASE=release)
+        # supervisord's own notation holds neither every quote nor a line break; a shell's does.
+        script = f". {shlex.quote(self.environment_path(release))} && exec {program['command']}"
+        program["command"] = f"/bin/sh -c {shlex.quote(script)}"
+        program["environment"] = {}
         return program
+
+    def environment(self, release: str) -> dict[str, str]:
+        """Return the variables that a release runs with."""
+        return dict(self.app["program"]["environment"], APP_RELEASE=release)
+
+    def environment_path(self, release: str) -> str:
+        return os.path.join(self.path(release), ENVIRONMENT)
 
     def is_settled(self, release: str) -> bool:
         """Tell whether a release is live, alone, healthy, and described in supervisord as wanted."""
@@ -170,6 +223,7 @@ class Releases:
         # Closed to others: whoever can open it could hold the lock.
         descriptor = os.open(os.path.join(self.home, ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w") as stream:
+            os.fchmod(descriptor, 0o600)
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -184,51 +238,50 @@ class Releases:
         app_uid = pwd.getpwnam(self.app["user"]).pw_uid
         make_directory(os.path.dirname(self.home), 0o755)
         make_directory(self.home, 0o751, 0, app_gid)
-        make_directory(self.root, 0o750, 0, app_gid)
+        make_directory(self.root, 0o755)
         # Whoever may enter this directory may connect: the app and the web server.
         make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
         make_directory(os.path.join(self.home, "data"), 0o700, app_uid, app_gid)
 
-    def stage(
-        self, release: str, archive: str, files: dict[str, str], sets: dict[str, str], manifest: dict[str, Any]
-    ) -> None:
+    def stage(self, release: str, archive: str, files: dict[str, str], manifest: dict[str, Any]) -> None:
         """Build a release where it will stay; without its manifest it does not count as one."""
         app, path = self.app, self.path(release)
-        # In the app's group, for the releases are closed to others.
-        build = account(app["build_user"], pwd.getpwnam(app["user"]).pw_gid)
-        make_directory(BUILD_HOME, 0o700, build["user"], build["group"])
+        trusted = not app["python"]["source_builds_enabled"]
+        # Building runs code of the packages, so it happens with no more rights than they will have in the app.
+        build = account(app["build_user"] if trusted else app["user"])
+        home = BUILD_HOME if trusted else os.path.join(self.home, "data")
+        make_directory(home, 0o700, build["user"], build["group"])
         if os.path.exists(path):
             shutil.rmtree(path)
-        make_directory(path, 0o755)
+        # Open to the build user while it is built, to the app from then on.
+        make_directory(path, 0o750, 0, build["group"])
         code = os.path.join(path, "app")
         make_directory(code, 0o755)
-        with tarfile.open(archive) as tar:
-            # Pythons that know the filter refuse links out of the release as well.
-            tar.extraction_filter = getattr(tarfile, "data_filter", None)
-            for member in tar.getmembers():
-                if member.name.startswith("/") or ".." in member.name.split("/"):
-                    raise ReleaseError(f"the archive has {member.name!r}, which leads out of the release")
-                member.uid = member.gid = 0
-                member.uname = member.gname = "root"
-                member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-                tar.extract(member, code)
+        unpack(archive, code)
         for name, content in files.items():
             write_file(os.path.join(path, name), content.encode(), 0o644)
         environment = os.path.join(path, "venv")
         make_directory(environment, 0o755, build["user"], build["group"])
         python = venv.find_interpreter(app["python"]["version"])
+        requirements = [os.path.join(path, SERVER_LOCK)]
+        if app["python"]["requirements"]:
+            requirements.append(os.path.join(code, app["python"]["requirements"]))
         venv.install(
             environment,
             python,
-            sets,
+            requirements,
             uv=app["uv"] if os.path.exists(app["uv"]) else "",
             index_url=app["index_url"],
-            source_builds=app["python"]["source_builds_enabled"],
+            source_builds=not trusted,
             user=build,
-            home=BUILD_HOME,
+            home=home,
         )
         self._own(environment)
         self._add_to_path(environment, code)
+        app_gid = pwd.getpwnam(app["user"]).pw_gid
+        variables = (f"export {name}={shlex.quote(value)}\n" for name, value in self.environment(release).items())
+        write_file(self.environment_path(release), "".join(variables).encode(), 0o640, 0, app_gid)
+        os.chown(path, 0, app_gid)
         write_file(
             os.path.join(path, MANIFEST),
             json.dumps({**manifest, "release": release, "python": python, "staged": time.time()}, indent=1).encode(),
@@ -263,34 +316,41 @@ class Releases:
         try:
             venv.run(
                 ["/bin/sh", "-c", f"cd {shlex.quote(program['directory'])} && exec {command}"],
-                "check",
+                "The check of the entrypoint",
                 account(self.app["user"]),
-                program["environment"],
+                self.environment(release),
+                CHECK_SECONDS,
             )
         except venv.VenvError as error:
-            lines = str(error).splitlines()[1:]
-            cause = next(
-                (line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line)), lines[-1]
-            )
+            summary, *lines = str(error).splitlines()
+            raised = (line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line))
+            cause = next(raised, lines[-1] if lines else summary)
             raise ReleaseError(f"entrypoint {self.app['entrypoint']!r} does not import: {cause}") from error
 
     def start(self, release: str) -> None:
-        """Start a release beside the live one and wait until it is healthy."""
+        """Start a release beside the live one and wait until it is healthy; one that does not become so is removed."""
         program = self.program(release)
         name = program["name"]
         text = render_program(program, self.supervisor.log_directory)
-        deadline = time.monotonic() + self.app["health"]["timeout"]
+        health = self.app["health"]
+        end = time.monotonic() + health["timeout"]
         if self.supervisor.current_text(name) != text or self.supervisor.state(name) != "RUNNING":
             self.supervisor.add(name, text)
         while problem := self.health(release):
-            if "is FATAL" in problem or time.monotonic() > deadline:
-                log = self._log_tail(program)
-                self.supervisor.remove(name)
+            if "is FATAL" in problem or time.monotonic() > end:
                 raise ReleaseError(
-                    f"not healthy on {self.app['health']['path']} within {self.app['health']['timeout']} s: {problem}. "
-                    f"The end of {self.supervisor.log(program)}:\n{log}"
+                    f"not healthy on {health['path']} within {health['timeout']} s: {problem}. "
+                    f"The end of {self.supervisor.log(program)}:\n{self._log_tail(program)}"
                 )
             time.sleep(0.1)
+
+    def discard(self, release: str, with_files: bool) -> None:
+        """Remove the program, and the files when told, of a release that did not become the live one."""
+        if release == self.current:
+            return
+        self.supervisor.remove(self.program_name(release))
+        if with_files and os.path.exists(self.path(release)):
+            shutil.rmtree(self.path(release))
 
     def _log_tail(self, program: dict[str, Any], lines: int = 15) -> str:
         with suppress(OSError), open(self.supervisor.log(program), encoding="utf-8", errors="replace") as stream:
@@ -299,7 +359,7 @@ class Releases:
 
     def switch(self, release: str) -> None:
         """Make a release the live one."""
-        point(self.current_socket, f"{release}.sock")
+        point(self.current_socket, os.path.join("run", f"{release}.sock"))
         point(self.current_link, os.path.join("releases", release))
 
     def retire(self, release: str) -> None:
@@ -318,5 +378,6 @@ class Releases:
     def log(self, release: str, result: str) -> None:
         """Add one line to the app's audit log."""
         line = {"time": time.strftime(TIME_FORMAT, time.gmtime()), "release": release, "result": result}
-        with open(os.path.join(self.home, "releases.log"), "a", encoding="utf-8") as stream:
+        descriptor = os.open(os.path.join(self.home, "releases.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
             stream.write(json.dumps({**line, "by": self.app["deployer"]}) + "\n")

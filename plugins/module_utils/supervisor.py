@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import configparser
 import glob
+import http.client
 import os
+import re
 import time
 import xmlrpc.client
 from contextlib import suppress
@@ -39,24 +41,31 @@ class _UnixTransport(xmlrpc.client.Transport):
         return UnixConnection(self.path, self.timeout)
 
 
-def _escape(text: str) -> str:
+def _ini(value: Any) -> str:
+    """Return a value as supervisord's configuration takes it; refuse what it would read as something else."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if re.search(r"[\x00-\x1f\x7f]|\s[;#]", text):
+        raise SupervisorError(
+            f"{_shortened(text)} cannot stand in supervisord's configuration: it has a control character, "
+            "or a ; or # after a space, which starts a comment there."
+        )
     return text.replace("%", "%%")
 
 
-def _ini(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else _escape(str(value))
+def _shortened(text: str) -> str:
+    return repr(text if len(text) < 60 else f"{text[:60]}…")
 
 
 def _environment(variables: dict[str, Any]) -> str:
-    """Quote variables as supervisord parses them (shlex: a backslash and a quote are escaped)."""
+    """Quote variables for supervisord, which knows no escape inside quotes; the message never shows a value."""
     for name, value in variables.items():
-        if "\n" in str(value):
-            raise SupervisorError(f"The environment variable {name} has a line break, which supervisord cannot hold.")
-    quoted = (
-        '{}="{}"'.format(name, str(value).replace("\\", "\\\\").replace('"', '\\"'))
-        for name, value in sorted(variables.items())
-    )
-    return _escape(",".join(quoted))
+        if re.search(r"[\x00-\x1f\x7f\"\\]|\s[;#]", str(value)):
+            raise SupervisorError(
+                f"The value of the environment variable {name} cannot stand in supervisord's configuration: it has a "
+                "double quote, a backslash, a control character, or a ; or # after a space. Let the program read it "
+                "from a file."
+            )
+    return ",".join(f'{name}="{value}"' for name, value in sorted(variables.items())).replace("%", "%%")
 
 
 def render_program(program: dict[str, Any], log_directory: str) -> str:
@@ -67,7 +76,7 @@ def render_program(program: dict[str, Any], log_directory: str) -> str:
         lines.append(f"environment = {_environment(program['environment'])}")
     lines += [
         "redirect_stderr = true",
-        f"stdout_logfile = {_escape(os.path.join(log_directory, program['log_name'] or program['name']))}.log",
+        f"stdout_logfile = {_ini(os.path.join(log_directory, program['log_name'] or program['name']))}.log",
         f"stdout_logfile_maxbytes = {program['log_maxbytes']}",
         f"stdout_logfile_backups = {program['log_backups']}",
     ]
@@ -93,7 +102,11 @@ class Supervisor:
         except OSError as error:
             raise SupervisorError(f"supervisord does not answer on {self.socket}: {error}") from error
         except xmlrpc.client.Fault as error:
-            raise SupervisorError(f"supervisord refuses {method}{arguments}: {error.faultString}") from error
+            # What follows is the value, which may be secret.
+            reason = error.faultString.partition(" in value ")[0]
+            raise SupervisorError(f"supervisord refuses {method}{arguments}: {reason}") from error
+        except (xmlrpc.client.Error, http.client.HTTPException) as error:
+            raise SupervisorError(f"supervisord gives no sensible answer on {self.socket}: {error!r}") from error
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, f"{name}.conf")
@@ -120,11 +133,19 @@ class Supervisor:
         return None
 
     def add(self, name: str, text: str) -> None:
-        """Write a program's file and let supervisord take up this program alone."""
+        """Let supervisord take up one program; when it refuses the file, all is as it was."""
+        before = self.current_text(name)
+        write_file(self.path(name), text.encode(), 0o600)
+        try:
+            self.call("reloadConfig")
+        except SupervisorError:
+            if before is None:
+                os.unlink(self.path(name))
+            else:
+                write_file(self.path(name), before.encode(), 0o600)
+            raise
         if self.state(name) != "ABSENT":
             self._forget(name)
-        write_file(self.path(name), text.encode(), 0o600)
-        self.call("reloadConfig")
         self.call("addProcessGroup", name)
 
     def remove(self, name: str) -> None:

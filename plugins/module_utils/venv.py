@@ -9,8 +9,8 @@ import glob
 import hashlib
 import os
 import re
+import signal
 import subprocess
-import tempfile
 from typing import Any
 
 LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
@@ -22,17 +22,21 @@ class VenvError(Exception):
 
 
 def run(
-    command: list[str], what: str, user: dict[str, Any] | None = None, environment: dict[str, str] | None = None
+    command: list[str],
+    what: str,
+    user: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    seconds: float = 900,
 ) -> str:
-    """Run a command, as another user when told; raise with the end of its output when it fails."""
-    done = subprocess.run(
+    """Run a command, as another user when told; raise with the end of its output when it fails or takes too long."""
+    with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
+        encoding="utf-8",
         errors="replace",
-        check=False,
         cwd="/",
         env={
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -40,12 +44,18 @@ def run(
             **(environment or {}),
         },
         umask=0o022,
+        start_new_session=True,
         **(user or {}),
-    )
-    if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise VenvError(f"{what} failed:\n{tail}")
-    return done.stdout
+    ) as process:
+        try:
+            output = process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise VenvError(f"{what} did not end within {seconds:g} s") from None
+    if process.returncode:
+        tail = "\n".join(output.strip().splitlines()[-12:])
+        raise VenvError(f"{what} failed with exit status {process.returncode}\n{tail}".strip())
+    return output
 
 
 def _version(command: str) -> tuple[int, int]:
@@ -97,7 +107,7 @@ def is_installed(path: str, name: str, requirements: str, python: str) -> bool:
 def install(
     path: str,
     python: str,
-    sets: dict[str, str],
+    requirements: list[str],
     *,
     uv: str = "",
     index_url: str = "",
@@ -105,47 +115,41 @@ def install(
     user: dict[str, Any] | None = None,
     home: str = "/root",
 ) -> None:
-    """Make the environment when it is missing and install the sets of requirements, in their order, into it."""
-    environment = {"HOME": home}
+    """Make the environment when it is missing and install requirements files, in their order, into it."""
     interpreter = os.path.join(path, "bin", "python")
-    with tempfile.TemporaryDirectory(prefix="requirements-") as directory:
-        os.chmod(directory, 0o755)
-        if uv:
-            environment.update(
-                UV_CACHE_DIR=os.path.join(home, ".cache", "uv"),
-                UV_LINK_MODE="copy",
-                UV_NO_PROGRESS="1",
-                UV_PYTHON_DOWNLOADS="never",
-                UV_SYSTEM_CERTS="1",
-            )
-            if index_url:  # by environment, for it may hold a password
-                environment["UV_DEFAULT_INDEX"] = index_url
-            create = [uv, "venv", "--quiet", "--no-project", "--python", python, path]
-            command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--compile-bytecode"]
-        else:
-            if index_url:
-                environment["PIP_INDEX_URL"] = index_url
-            create = [python, "-m", "venv", path]
-            command = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
-        if not os.path.exists(interpreter):
-            run(create, f"Making the environment {path} with {python}", user, environment)
-        for name, requirements in sets.items():
-            if not re.search(r"^\s*[^#\s]", requirements, re.MULTILINE):
-                continue
-            file = os.path.join(directory, f"{name}.txt")
-            with open(file, "w", encoding="utf-8") as stream:
-                stream.write(requirements)
-            os.chmod(file, 0o644)
-            options = ["--require-hashes"] if "--hash=" in requirements else []
-            options += [] if source_builds else ["--only-binary", ":all:"]
-            run(
-                [*command, *options, "-r", file], f"Installing the requirements {name!r} into {path}", user, environment
-            )
+    environment = {"HOME": home}
+    if uv:
+        environment.update(
+            UV_CACHE_DIR=os.path.join(home, ".cache", "uv"),
+            UV_LINK_MODE="copy",
+            UV_NO_PROGRESS="1",
+            UV_PYTHON_DOWNLOADS="never",
+            UV_SYSTEM_CERTS="1",
+        )
+        create = [uv, "venv", "--quiet", "--no-project", "--python", python, path]
+        command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--compile-bytecode"]
+    else:
+        create = [python, "-m", "venv", path]
+        command = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+    if index_url:  # by environment, for it may hold a password
+        environment["UV_DEFAULT_INDEX" if uv else "PIP_INDEX_URL"] = index_url
+    if not source_builds:
+        command += ["--only-binary", ":all:"]
+    if not os.path.exists(interpreter):
+        run(create, f"Making the environment {path} with {python}", user, environment)
+    for file in requirements:
+        with open(file, encoding="utf-8") as stream:
+            text = stream.read()
+        if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+            hashes = ["--require-hashes"] if "--hash=" in text else []
+            run([*command, *hashes, "-r", file], f"Installing {os.path.basename(file)} into {path}", user, environment)
+    lock = os.path.join(path, ".lock")
+    if os.path.exists(lock):  # uv's, which it leaves open to everybody
+        os.chmod(lock, 0o600)
 
 
-def record(path: str, python: str, sets: dict[str, str]) -> None:
+def record(path: str, python: str, name: str, requirements: str) -> None:
     """Note what is installed, so that the next run knows."""
     os.makedirs(os.path.join(path, RECORDS), exist_ok=True)
-    for name, requirements in sets.items():
-        with open(record_path(path, name), "w", encoding="ascii") as stream:
-            stream.write(fingerprint(requirements, python) + "\n")
+    with open(record_path(path, name), "w", encoding="ascii") as stream:
+        stream.write(fingerprint(requirements, python) + "\n")

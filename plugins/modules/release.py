@@ -53,10 +53,6 @@ options:
     description: Text of files in the release, by name.
     type: dict
     default: {}
-  sets:
-    description: Texts of requirements files in the order of installation, by name.
-    type: dict
-    default: {}
   manifest:
     description: What to remember of the release.
     type: dict
@@ -93,8 +89,8 @@ current:
 """
 
 import base64
+import copy
 import json
-import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -111,17 +107,18 @@ def activate(releases: Releases, wanted: dict) -> None:
         new = not releases.manifest(release)
         try:
             if new:
-                releases.stage(release, wanted["archive"], wanted["files"], wanted["sets"], wanted["manifest"])
+                releases.stage(release, wanted["archive"], wanted["files"], wanted["manifest"])
             releases.check(release)
             releases.start(release)
-        except (ReleaseError, VenvError, SupervisorError) as error:
+        except Exception as error:  # whatever it is, nothing of the release may stay behind
             releases.log(release, "refused")
-            if new:
-                shutil.rmtree(releases.path(release), ignore_errors=True)
-            raise ReleaseError(str(error)) from error
+            releases.discard(release, with_files=new)
+            if isinstance(error, (ReleaseError, VenvError, SupervisorError)):
+                raise
+            raise ReleaseError(f"{type(error).__name__}: {error}") from error
         releases.switch(release)
-        releases.retire(release)
         releases.log(release, "live")
+        releases.retire(release)
 
 
 def main() -> None:
@@ -137,17 +134,19 @@ def main() -> None:
             "environment": {"type": "str", "no_log": True},
             "archive": {"type": "path"},
             "files": {"type": "dict", "default": {}},
-            "sets": {"type": "dict", "default": {}},
             "manifest": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     wanted = module.params
-    app, release = wanted["app"], wanted["release"]
+    # A copy, for Ansible shows the parameters of a module that is run with -vvv.
+    app, release = copy.deepcopy(wanted["app"]), wanted["release"]
     app["program"]["environment"] = json.loads(base64.b64decode(wanted["environment"]))
     current = ""
+    releases = None
     try:
-        releases = Releases(app, Supervisor())
+        # A stop takes up to the program's stopwaitsecs, and supervisord answers when it is done.
+        releases = Releases(app, Supervisor(timeout=app["program"]["stopwaitsecs"] + 30))
         current = releases.current or ""
         if wanted["phase"] == "inspect":
             module.exit_json(
@@ -158,10 +157,11 @@ def main() -> None:
                 settled=releases.is_settled(release),
             )
         activate(releases, wanted)
-    except (ReleaseError, SupervisorError) as error:
+    except (ReleaseError, VenvError, SupervisorError) as error:
         if module.check_mode:
             module.exit_json(changed=False, release=release, current=current, staged=False, settled=False)
-        kept = f"The live release {current} keeps serving." if current else "No release is live."
+        current = (releases and releases.current) or ""
+        kept = f"The live release is {current}." if current else "No release is live."
         module.fail_json(msg=f"app {app['name']}: release {release}: {error}\n{kept}", release=release, current=current)
     module.exit_json(changed=True, release=release, current=release)
 

@@ -67,6 +67,16 @@ options:
     type: list
     elements: path
     default: []
+  absent_if_packaged:
+    description: Files, or links to files, that must not exist as long as they are as a Debian package installed them.
+    type: list
+    elements: path
+    default: []
+  exclusive:
+    description: Patterns of files; those that match and are not among O(files) must not exist.
+    type: list
+    elements: str
+    default: []
   check:
     description: >-
       Command and arguments that judge the configuration on the host, or take it up where there is no service; run after
@@ -116,12 +126,13 @@ action:
   returned: always
 """
 
+import glob
 import hashlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction, read_state
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
 
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -168,6 +179,26 @@ def entries(mode: dict[str, str], **more: dict) -> dict:
     return {"type": "list", "elements": "dict", "default": [], "options": {**options, **more}}
 
 
+def is_packaged(module: AnsibleModule, path: str) -> bool:
+    """Tell whether a file is as its Debian package installed it."""
+    target = os.path.realpath(path)
+    state = read_state(target)
+    if state is None or state.content is None:
+        return False
+    owner = module.run_command(["dpkg-query", "--search", target])[1].partition(":")[0]
+    listing = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}", owner])[1] if owner else ""
+    return f"{target} {hashlib.md5(state.content).hexdigest()}" in listing
+
+
+def unwanted(module: AnsibleModule) -> list[str]:
+    """Return the paths that must not exist."""
+    wanted = module.params
+    kept = {options["path"] for options in [*wanted["files"], *wanted["secret_files"]]}
+    others = (path for pattern in wanted["exclusive"] for path in sorted(glob.glob(pattern)))
+    packaged = (path for path in wanted["absent_if_packaged"] if is_packaged(module, path))
+    return [*wanted["absent"], *packaged, *(path for path in others if path not in kept)]
+
+
 def apply(service: Service, verb: str) -> str:
     """Let the service take up its configuration; return what was done."""
     if service.properties().get("UnitFileState") != "enabled":
@@ -187,6 +218,8 @@ def main() -> None:
             "files": entries({}, content={"type": "str", "required": True}),
             "secret_files": entries({}, content={"type": "str", "required": True, "no_log": True}),
             "absent": {"type": "list", "elements": "path", "default": []},
+            "absent_if_packaged": {"type": "list", "elements": "path", "default": []},
+            "exclusive": {"type": "list", "elements": "str", "default": []},
             "check": {"type": "list", "elements": "str", "default": []},
             "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
             "ports": {"type": "list", "elements": "int", "default": []},
@@ -200,7 +233,7 @@ def main() -> None:
             *(Entry.file(options) for options in wanted["files"]),
             *(Entry.file(options, secret=True) for options in wanted["secret_files"]),
         ],
-        wanted["absent"],
+        unwanted(module),
     )
     service = Service(module, wanted["name"]) if wanted["name"] else None
     mark = os.path.join(MARKS, hashlib.sha256("\n".join(transaction.before).encode()).hexdigest()[:16])

@@ -65,6 +65,7 @@ python:
 """
 
 import os
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -96,15 +97,19 @@ def main() -> None:
         python = find_interpreter(wanted["version"])
         changed = not is_installed(path, name, requirements, python)
         if changed and not module.check_mode:
-            install(
-                path,
-                python,
-                {name: requirements},
-                uv=wanted["uv"] if os.path.exists(wanted["uv"]) else "",
-                index_url=wanted["index_url"],
-                source_builds=wanted["source_builds_enabled"],
-            )
-            record(path, python, {name: requirements})
+            with tempfile.TemporaryDirectory() as directory:
+                file = os.path.join(directory, f"{name}.txt")
+                with open(file, "w", encoding="utf-8") as stream:
+                    stream.write(requirements)
+                install(
+                    path,
+                    python,
+                    [file],
+                    uv=wanted["uv"] if os.path.exists(wanted["uv"]) else "",
+                    index_url=wanted["index_url"],
+                    source_builds=wanted["source_builds_enabled"],
+                )
+            record(path, python, name, requirements)
     except VenvError as error:
         if module.check_mode:
             module.exit_json(changed=True, python="")

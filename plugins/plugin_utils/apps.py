@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import os
@@ -31,8 +32,35 @@ _PATTERNS = {
     "server.workers": (r"auto|[1-9]\d*", "auto, or a whole number from 1 up"),
     "site.prefix": (r"/|(/[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
     "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
-    "health.path": (r"/[^\s\"';{}]*", "a path that starts with /, for example /healthz"),
+    "health.path": (r"/[!-~]*", "a path of plain ASCII that starts with /, for example /healthz"),
+    "server.bind": (
+        r"unix|([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+",
+        "unix, or HOST:PORT such as 127.0.0.1:5000",
+    ),
 }
+_SERVER_NAME = r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?"
+# The nginx and supervisord roles' own dictionaries, which may come from anybody.
+_DICTIONARY_PATTERNS = {
+    "nginx_site": {
+        "name": r"[A-Za-z0-9._-]+",
+        "server_names": _SERVER_NAME,
+        "prefix": _PATTERNS["site.prefix"][0],
+        "servers": r"[A-Za-z0-9_.:/\[\]@-]+( [a-z_]+(=[A-Za-z0-9.]+)?)*",
+        "max_body_size": _PATTERNS["site.max_body_size"][0],
+    },
+    "supervisor_program": {
+        "name": r"[A-Za-z0-9._-]+",
+        "log_name": r"[A-Za-z0-9._-]*",
+        "user": r"[A-Za-z0-9_.-]+\$?",
+        "umask": r"[0-7]{3,4}",
+        "log_maxbytes": r"\d+(KB|MB|GB)?",
+    },
+    "python_venv": {"name": r"[A-Za-z0-9._-]+"},
+    "python_path": {"name": r"[A-Za-z0-9._-]+", "directories": r"[A-Za-z0-9._/*-]+"},
+}
+# Names whose user, program or log would be somebody else's.
+_RESERVED_NAMES = frozenset(("build", "supervisord"))
+_RESERVED_USERS = frozenset(("root", BUILD_USER))
 _LEAST = {
     "server.threads": 1,
     "server.worker_connections": 1,
@@ -45,7 +73,6 @@ _LEAST = {
     "health.timeout": 1,
     "releases_kept": 1,
 }
-_SERVER_NAME = re.compile(r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -88,7 +115,8 @@ def _unknown_key(options: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Validate a dictionary against options; return it with its defaults, and the errors."""
-    result = ArgumentSpecValidator(dict(options)).validate(_plain(value))
+    # Copied, for the validator hands out the very defaults of the options.
+    result = ArgumentSpecValidator(copy.deepcopy(dict(options))).validate(_plain(value))
     paths = [path if isinstance(path, tuple) else (path,) for path in result.unsupported_parameters]
     errors = [_unknown_key(options, path) for path in sorted(paths)]
     errors += [str(error) for error in result.errors.errors if not isinstance(error, UnsupportedError)]
@@ -96,11 +124,21 @@ def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple
 
 
 def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
-    """Complete a typed dictionary with the defaults of a role's entry point."""
+    """Complete a typed dictionary with the defaults of a role's entry point, and refuse what is out of shape."""
     completed, errors = apply_options(role_options(role, entry_point)[option]["options"], value)
+    errors = errors or list(_dictionary_problems(completed, _DICTIONARY_PATTERNS.get(option, {})))
     if errors:
         raise AppsError("; ".join(f"{option}: {error}" for error in errors))
     return completed
+
+
+def _dictionary_problems(value: Mapping[str, Any], patterns: Mapping[str, str]) -> Iterator[str]:
+    for key, item in value.items():
+        for element in item if isinstance(item, list) else [item]:
+            if isinstance(element, Mapping):
+                yield from _dictionary_problems(element, patterns)
+            elif key in patterns and not re.fullmatch(patterns[key], str(element)):
+                yield f"{key} is {element!r}, which has not the form {patterns[key]}"
 
 
 def search_path(inventory_directory: str | None) -> list[str]:
@@ -136,25 +174,28 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
     if not 1 <= app["site"]["listen"] <= 65535:
         yield f"site.listen is {app['site']['listen']}; a port is a number from 1 to 65535"
     for name in app["site"]["server_names"]:
-        if not _SERVER_NAME.fullmatch(name):
+        if not re.fullmatch(_SERVER_NAME, name):
             yield f"site.server_names has {name!r}, which is no host name"
-    for name in app["environment"]:
+    for name, value in app["environment"].items():
         if not _VARIABLE_NAME.fullmatch(str(name)):
             yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
+            yield f"environment.{name} is neither text nor a number; write it in quotes"
+    if app["name"] in _RESERVED_NAMES:
+        yield f"name is {app['name']!r}, which the stack uses itself"
+    if app["user"] in _RESERVED_USERS:
+        yield f"user is {app['user']!r}, with whose rights no app may run"
 
 
 def _bind_problems(app: Mapping[str, Any]) -> Iterator[str]:
     bind = app["server"]["bind"]
-    if bind == "unix":
-        return
-    host, colon, port = bind.rpartition(":")
-    if not (host and colon and port.isdigit()):
-        yield f"server.bind is {bind!r}; it must be unix, or HOST:PORT such as 127.0.0.1:5000"
-    elif not 1024 <= int(port) <= 65535:
-        yield (
-            f"server.bind is {bind!r}; the port must be from 1024 to 65535, "
-            "for the app runs without the right to take a lower one"
-        )
+    if re.fullmatch(_PATTERNS["server.bind"][0], bind) and bind != "unix":
+        port = int(bind.rpartition(":")[2])
+        if not 1024 <= port <= 65535:
+            yield (
+                f"server.bind is {bind!r}; the port must be from 1024 to 65535, "
+                "for the app runs without the right to take a lower one"
+            )
 
 
 def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]:
@@ -215,8 +256,8 @@ def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
         binds[bind] = name
 
 
-def examine(apps: Any, search: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the apps with all defaults, and a sentence for each problem."""
+def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the apps with all defaults, and a sentence for each problem; ``names`` are the host's own."""
     options = role_options("wsgi")["wsgi_apps"]["options"]
     if not isinstance(apps, list):
         return [], [f"wsgi_apps is {type(apps).__name__}; it must be a list of apps, each starting with - name:"]
@@ -235,6 +276,8 @@ def examine(apps: Any, search: list[str]) -> tuple[list[dict[str, Any]], list[st
         ]
         problems += [f"{label}: {problem}" for problem in found]
         if not found:
+            wanted = completed["site"]["server_names"] or sorted(name for name in names if name)
+            completed["site"]["server_names"] = list(dict.fromkeys(name.lower() for name in wanted))
             sound.append(completed)
     return sound, [*problems, *_relation_problems(sound)]
 
@@ -276,31 +319,42 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[int, frozenset[str]], list[dict[str, Any]]] = defaultdict(list)
     for app in apps:
         groups[app["site"]["listen"], frozenset(app["site"]["server_names"])].append(app)
-    return [
-        {
-            "name": members[0]["name"],
-            "listen": members[0]["site"]["listen"],
-            "server_names": members[0]["site"]["server_names"],
-            "locations": [
-                {
-                    "name": app["name"],
-                    "prefix": app["site"]["prefix"],
-                    "servers": [f"unix:{app['home']}/run/current.sock"],
-                    "max_body_size": app["site"]["max_body_size"],
-                    "read_timeout": max(60, app["server"]["timeout"] + 5),
-                }
-                for app in sorted(members, key=lambda app: app["site"]["prefix"])
-            ],
-        }
-        for members in groups.values()
-    ]
+    ports: set[int] = set()
+    sites = []
+    for (port, server_names), members in sorted(groups.items(), key=lambda group: (group[0][0], sorted(group[0][1]))):
+        sites.append(
+            {
+                # By its place, not by an app: apps come, go, and change their order.
+                "name": f"{port}-{min(server_names, key=_names_first).replace('*', '_').replace(':', '_')}",
+                "listen": port,
+                "catch_all_enabled": port not in ports,
+                "server_names": members[0]["site"]["server_names"],
+                "locations": [_location(app) for app in sorted(members, key=lambda app: app["site"]["prefix"])],
+            }
+        )
+        ports.add(port)
+    return sites
+
+
+def _names_first(server_name: str) -> tuple[bool, str]:
+    return server_name[0].isdigit(), server_name
+
+
+def _location(app: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": f"wsgi-{app['name']}",
+        "prefix": app["site"]["prefix"],
+        "servers": [f"unix:{app['home']}/current.sock"],
+        "max_body_size": app["site"]["max_body_size"],
+        "read_timeout": max(60, app["server"]["timeout"] + 5),
+    }
 
 
 def resolve(
     apps: Any, *, root: str, servers: Mapping[str, Any], names: list[str], cpus: int, search: list[str]
 ) -> dict[str, Any]:
     """Return ``apps`` and ``sites`` with nothing left to guess; raise AppsError where the description cannot work."""
-    resolved, problems = examine(apps, search)
+    resolved, problems = examine(apps, search, names)
     if problems:
         raise AppsError("\n".join(problems))
     for app in resolved:
@@ -313,7 +367,6 @@ def resolve(
         app["server"]["lock"] = worker_class["lock"]
         app["server"]["config"] = server["config"]
         app["server"]["check"] = server["check"]
-        app["site"]["server_names"] = app["site"]["server_names"] or sorted({name for name in names if name})
         app["program"] = _program(app, server)
         del app["environment"]  # from here on it stands in the program alone, so that one place has to be kept secret
     users = sorted({app["user"] for app in resolved} | {BUILD_USER})

@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,7 +48,11 @@ class Tree:
 
     def files(self) -> Iterator[str]:
         """Yield the relative paths of all files and links, in a fixed order."""
-        for directory, directories, names in os.walk(self.root):
+
+        def refuse(error: OSError) -> None:
+            raise AnsibleError(f"the source cannot be read: {error}")
+
+        for directory, directories, names in os.walk(self.root, onerror=refuse):
             links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
             directories[:] = sorted(
                 name
@@ -81,7 +86,15 @@ class Tree:
         """Write the tree into a compressed archive."""
         with tarfile.open(target, "w:gz", compresslevel=3) as tar:
             for name in self.files():
-                tar.add(os.path.join(self.root, name), name, recursive=False)
+                path = os.path.join(self.root, name)
+                if os.path.islink(path) and not self._holds(path):
+                    raise AnsibleError(f"the source has the link {name} to {os.readlink(path)}, which leads out of it.")
+                tar.add(path, name, recursive=False)
+
+    def _holds(self, link: str) -> bool:
+        target = os.readlink(link)
+        root = os.path.realpath(self.root)
+        return not os.path.isabs(target) and os.path.commonpath([root, os.path.realpath(link)]) == root
 
 
 def _git(*arguments: str, cwd: str | None = None) -> str:
@@ -93,12 +106,13 @@ def _git(*arguments: str, cwd: str | None = None) -> str:
     except FileNotFoundError:
         raise AnsibleError("git is not installed on the controller; a source.git needs it.") from None
     if done.returncode:
-        raise AnsibleError(f"git {arguments[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise AnsibleError(f"git {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
 def _checkout(repo: str, version: str, target: str) -> str:
     """Put one version of a repository into a directory; return its commit."""
+    repo = os.path.abspath(repo) if os.path.exists(repo) else repo
     os.makedirs(CACHE, mode=0o700, exist_ok=True)
     mirror = os.path.join(CACHE, hashlib.sha256(repo.encode()).hexdigest()[:16] + ".git")
     with open(f"{mirror}.lock", "w", encoding="utf-8") as lock:
@@ -109,7 +123,7 @@ def _checkout(repo: str, version: str, target: str) -> str:
             _git("clone", "--quiet", "--bare", "--", repo, mirror)
         try:
             commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{version}^{{commit}}", cwd=mirror)
-        except (AnsibleError, IndexError):
+        except AnsibleError:
             raise AnsibleError(f"{repo} has no branch, tag or commit {version!r}.") from None
         archive = f"{target}.tar"
         _git("archive", f"--output={archive}", commit, cwd=mirror)
@@ -118,7 +132,28 @@ def _checkout(repo: str, version: str, target: str) -> str:
 
 
 def _unpack(archive: str, target: str) -> None:
-    shutil.unpack_archive(archive, target, **({"filter": "data"} if not archive.endswith(".zip") else {}))
+    """Unpack a tar or zip archive; nothing of it may land elsewhere."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as archived:
+            archived.extractall(target)
+        return
+    with tarfile.open(archive) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(target, filter="data")
+            return
+        # Pythons before 3.11.4 know no filter.
+        for member in tar.getmembers():
+            places = [member.name, *([os.path.join(os.path.dirname(member.name), member.linkname)] * member.issym())]
+            places += [member.linkname] * member.islnk()
+            if not all(_is_inside(place) for place in places) or not (
+                member.isfile() or member.isdir() or member.issym() or member.islnk()
+            ):
+                raise AnsibleError(f"{os.path.basename(archive)} has {member.name!r}, which leads out of the archive.")
+        tar.extractall(target)
+
+
+def _is_inside(path: str) -> bool:
+    return not os.path.isabs(path) and not os.path.normpath(path).startswith("..")
 
 
 def _fetch(archive: dict[str, Any], search: list[str], directory: str) -> str:
