@@ -44,7 +44,6 @@ class ActionModule(ActionBase):
             app.update(
                 build_user=BUILD_USER,
                 uv=args["uv"],
-                index_url=args["index_url"],
                 deployer=f"{getpass.getuser()}@{socket.gethostname()}",
             )
             wanted = {
@@ -52,6 +51,7 @@ class ActionModule(ActionBase):
                 "release": release,
                 # Encoded, so that censoring a short value does not censor every message that has it.
                 "environment": base64.b64encode(json.dumps(environment).encode()).decode(),
+                "index_url": args["index_url"],
                 "socket_group": args["socket_group"],
             }
             before = self._call("inspect", wanted, task_vars)

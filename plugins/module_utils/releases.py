@@ -179,13 +179,13 @@ class Releases:
         pattern = re.compile(re.escape(self.app["name"]) + r"-[0-9a-f]{12}")
         return sorted(name for name in self.supervisor.programs() if pattern.fullmatch(name))
 
-    def health(self, release: str) -> str:
+    def health(self, release: str, seconds: float = 5) -> str:
         """Return what is wrong with a release's program and its answer; empty when all is well."""
         state = self.supervisor.state(self.program_name(release))
         if state != "RUNNING":
             return f"its program {self.program_name(release)} is {state}"
         health = self.app["health"]
-        return probe(health["path"], self.app["site"]["server_names"][0], self.socket(release), 5)
+        return probe(health["path"], self.app["site"]["server_names"][0], self.socket(release), seconds)
 
     def program(self, release: str) -> dict[str, Any]:
         """Return the program of a release, its places filled in."""
@@ -336,7 +336,7 @@ class Releases:
         end = time.monotonic() + health["timeout"]
         if self.supervisor.current_text(name) != text or self.supervisor.state(name) != "RUNNING":
             self.supervisor.add(name, text)
-        while problem := self.health(release):
+        while problem := self.health(release, min(5, max(0.1, end - time.monotonic()))):
             if "is FATAL" in problem or time.monotonic() > end:
                 raise ReleaseError(
                     f"not healthy on {health['path']} within {health['timeout']} s: {problem}. "
@@ -370,7 +370,7 @@ class Releases:
                 with suppress(FileNotFoundError):
                     os.unlink(self.socket(name.rpartition("-")[2]))
         others = [name for name in self.staged() if name != release]
-        kept = {release, *others[len(others) - self.app["releases_kept"] + 1 :]}
+        kept = {release, *others[max(0, len(others) + 1 - self.app["releases_kept"]) :]}
         for name in os.listdir(self.root):
             if name not in kept:
                 shutil.rmtree(self.path(name))

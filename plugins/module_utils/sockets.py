@@ -33,7 +33,7 @@ def port_holders(port: int, unit: str) -> set[str]:
         with suppress(OSError):
             if os.readlink(link) in wanted:
                 process = os.path.join("/proc", link.split("/")[2])
-                if unit not in _read(os.path.join(process, "cgroup")):
+                if unit not in _read(os.path.join(process, "cgroup")).replace("\n", "/").split("/"):
                     holders.add(_read(os.path.join(process, "comm")).strip())
     return holders
 

@@ -44,7 +44,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 def _ini(value: Any) -> str:
     """Return a value as supervisord's configuration takes it; refuse what it would read as something else."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    if re.search(r"[\x00-\x1f\x7f]|\s[;#]", text):
+    if re.search(r"[\x00-\x1f\x7f]|(^|\s)[;#]", text):
         raise SupervisorError(
             f"{_shortened(text)} cannot stand in supervisord's configuration: it has a control character, "
             "or a ; or # after a space, which starts a comment there."
@@ -59,11 +59,11 @@ def _shortened(text: str) -> str:
 def _environment(variables: dict[str, Any]) -> str:
     """Quote variables for supervisord, which knows no escape inside quotes; the message never shows a value."""
     for name, value in variables.items():
-        if re.search(r"[\x00-\x1f\x7f\"\\]|\s[;#]", str(value)):
+        if re.search(r"[\x00-\x1f\x7f\"\\]|(^|\s)[;#]|^'|'$|%\(here\)s", str(value)):
             raise SupervisorError(
                 f"The value of the environment variable {name} cannot stand in supervisord's configuration: it has a "
-                "double quote, a backslash, a control character, or a ; or # after a space. Let the program read it "
-                "from a file."
+                "double quote, a backslash, a control character, %(here)s, a ; or # at its start or after a space, or "
+                "a single quote at its start or end. Let the program read it from a file."
             )
     return ",".join(f'{name}="{value}"' for name, value in sorted(variables.items())).replace("%", "%%")
 
@@ -86,7 +86,7 @@ def render_program(program: dict[str, Any], log_directory: str) -> str:
 class Supervisor:
     """The supervisord whose configuration is given."""
 
-    def __init__(self, config: str = CONFIG, timeout: float = 90):
+    def __init__(self, config: str = CONFIG, timeout: float = 20):
         parser = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
         if not parser.read(config):
             raise SupervisorError(f"{config} is missing: supervisord is not installed on this host by this collection.")
@@ -157,7 +157,11 @@ class Supervisor:
         self.call("reloadConfig")
 
     def _forget(self, name: str) -> None:
-        self.call("stopProcessGroup", name)
+        """Stop a program and remove it; supervisord kills one that is not down within its stopwaitsecs."""
+        if self.state(name) != "STOPPING":
+            self.call("stopProcessGroup", name, False)
+        while self.state(name) == "STOPPING":
+            time.sleep(0.1)
         self.call("removeProcessGroup", name)
 
     def wait(self, name: str, seconds: float) -> str:

@@ -141,12 +141,12 @@ def main() -> None:
     wanted = module.params
     # A copy, for Ansible shows the parameters of a module that is run with -vvv.
     app, release = copy.deepcopy(wanted["app"]), wanted["release"]
+    app["index_url"] = wanted["index_url"]
     app["program"]["environment"] = json.loads(base64.b64decode(wanted["environment"]))
     current = ""
     releases = None
     try:
-        # A stop takes up to the program's stopwaitsecs, and supervisord answers when it is done.
-        releases = Releases(app, Supervisor(timeout=app["program"]["stopwaitsecs"] + 30))
+        releases = Releases(app, Supervisor())
         current = releases.current or ""
         if wanted["phase"] == "inspect":
             module.exit_json(

@@ -259,7 +259,7 @@ def main() -> None:
     try:
         transaction.write()
         if wanted["check"]:
-            code, out, err = module.run_command(wanted["check"])
+            code, out, err = module.run_command(wanted["check"], handle_exceptions=False)
             if code:
                 raise Refused(f"{' '.join(wanted['check'])} says: {(err or out).strip()}")
         if units:

@@ -16,9 +16,14 @@ description:
   - The keys and defaults of O(program) are those of the C(program) entry point of the role C(baremetal.web.supervisor).
 options:
   program:
-    description: The program, with every key of the entry point.
+    description: The program, with every key of the entry point but its environment.
     type: dict
     required: true
+  environment:
+    description: >-
+      Environment variables, as base64 of JSON, so that censoring a short value does not censor every message.
+    type: str
+    default: e30=
   config:
     description: Configuration of the supervisord to speak to.
     type: path
@@ -52,6 +57,9 @@ state:
   returned: always
 """
 
+import base64
+import json
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
@@ -72,11 +80,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "program": {"type": "dict", "required": True},
+            "environment": {"type": "str", "default": "e30=", "no_log": True},
             "config": {"type": "path", "default": CONFIG},
         },
         supports_check_mode=True,
     )
-    program = module.params["program"]
+    environment = json.loads(base64.b64decode(module.params["environment"]))
+    program = {**module.params["program"], "environment": environment}
     name = program["name"]
     present = program["state"] == "present"
     try:

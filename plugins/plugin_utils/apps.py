@@ -30,7 +30,7 @@ _PATTERNS = {
     "user": (r"|[a-z_][a-z0-9_-]{0,31}", "a user name of at most 32 lower-case letters, digits, - or _"),
     "python.version": (r"auto|3\.\d+", 'auto, or a version such as "3.12" (in quotes)'),
     "server.workers": (r"auto|[1-9]\d*", "auto, or a whole number from 1 up"),
-    "site.prefix": (r"/|(/[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
+    "site.prefix": (r"/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
     "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
     "health.path": (r"/[!-~]*", "a path of plain ASCII that starts with /, for example /healthz"),
     "server.bind": (
@@ -66,7 +66,7 @@ _LEAST = {
     "server.worker_connections": 1,
     "server.timeout": 1,
     "server.graceful_timeout": 1,
-    "server.keepalive": 1,
+    "server.keepalive": 31,  # longer than the 30 s that nginx keeps an idle connection
     "server.backlog": 1,
     "server.max_requests": 0,
     "server.max_requests_jitter": 0,

@@ -24,6 +24,8 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import find_path
 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "baremetal.web")
+# What the repository itself calls HEAD today; the mirror's own HEAD is what it was when it was made.
+DEFAULT_BRANCH = "refs/baremetal/HEAD"
 IGNORED = frozenset(
     (
         *(".git", ".hg", ".svn", ".env", ".venv", "venv", "__pycache__", "node_modules"),
@@ -118,11 +120,14 @@ def _checkout(repo: str, version: str, target: str) -> str:
     with open(f"{mirror}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(mirror):
-            _git("fetch", "--quiet", "--prune", "--force", "--tags", repo, "+refs/heads/*:refs/heads/*", cwd=mirror)
+            refs = ("+refs/heads/*:refs/heads/*", f"+HEAD:{DEFAULT_BRANCH}")
+            _git("fetch", "--quiet", "--prune", "--force", "--tags", repo, *refs, cwd=mirror)
         else:
             _git("clone", "--quiet", "--bare", "--", repo, mirror)
+            _git("update-ref", DEFAULT_BRANCH, "HEAD", cwd=mirror)
+        wanted = DEFAULT_BRANCH if version == "HEAD" else version
         try:
-            commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{version}^{{commit}}", cwd=mirror)
+            commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}", cwd=mirror)
         except AnsibleError:
             raise AnsibleError(f"{repo} has no branch, tag or commit {version!r}.") from None
         archive = f"{target}.tar"
