@@ -44,10 +44,10 @@ class _UnixTransport(xmlrpc.client.Transport):
 def _ini(value: Any) -> str:
     """Return a value as supervisord's configuration takes it; refuse what it would read as something else."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    if re.search(r"[\x00-\x1f\x7f]|(^|\s)[;#]", text):
+    if re.search(r"[\x00-\x1f\x7f]|(^|\s)[;#]|%\(here\)s", text):
         raise SupervisorError(
             f"{_shortened(text)} cannot stand in supervisord's configuration: it has a control character, "
-            "or a ; or # after a space, which starts a comment there."
+            "%(here)s, or a ; or # at its start or after a space, which starts a comment there."
         )
     return text.replace("%", "%%")
 

@@ -119,12 +119,10 @@ def _checkout(repo: str, version: str, target: str) -> str:
     mirror = os.path.join(CACHE, hashlib.sha256(repo.encode()).hexdigest()[:16] + ".git")
     with open(f"{mirror}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.isdir(mirror):
-            refs = ("+refs/heads/*:refs/heads/*", f"+HEAD:{DEFAULT_BRANCH}")
-            _git("fetch", "--quiet", "--prune", "--force", "--tags", repo, *refs, cwd=mirror)
-        else:
-            _git("clone", "--quiet", "--bare", "--", repo, mirror)
-            _git("update-ref", DEFAULT_BRANCH, "HEAD", cwd=mirror)
+        if not os.path.isdir(mirror):
+            _git("init", "--quiet", "--bare", mirror)
+        refs = ("+refs/heads/*:refs/heads/*", f"+HEAD:{DEFAULT_BRANCH}")
+        _git("fetch", "--quiet", "--prune", "--force", "--tags", "--", repo, *refs, cwd=mirror)
         wanted = DEFAULT_BRANCH if version == "HEAD" else version
         try:
             commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}", cwd=mirror)
