@@ -27,7 +27,7 @@ lint: $(VENV)/installed ## yamllint, ansible-lint (production), ruff
 unit: $(VENV)/installed ## unit tests and the sample app's tests
 	@$(RUN) tools.check unit
 
-scenario: $(VENV)/installed ## one molecule scenario: make scenario NAME=reboot (the fleet stays up: make scenario NAME=destroy ends it)
+scenario: $(VENV)/installed ## one molecule scenario on a fleet of its own: make scenario NAME=reboot
 	@$(RUN) tools.check scenario $(NAME)
 
 build: $(VENV)/installed ## the collection's artifact, into build/

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 import testinfra
 import yaml
-from probes import APPS, INVENTORY, App, name
 from testinfra.host import Host
+
+from probes import APPS, INVENTORY, App, name
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,9 @@ def connect(pytestconfig: pytest.Config) -> Callable[[str], Host]:
 def neighbour(host: Host, connect: Callable[[str], Host]) -> Host:
     """Another host of the fleet."""
     groups = yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["children"].values()
-    return connect(next(other for other in itertools.chain(*(group["hosts"] for group in groups)) if other != name(host)))
+    return connect(
+        next(other for other in itertools.chain(*(group["hosts"] for group in groups)) if other != name(host))
+    )
 
 
 @pytest.fixture(params=APPS, ids=lambda app: app.name)

@@ -113,6 +113,12 @@ def pid(host: Host, program: str) -> int:
     return int(printed) if printed.isdigit() else 0
 
 
+def environment(host: Host, process: int) -> dict[str, str]:
+    """Return the environment in which a process runs."""
+    variables = host.file(f"/proc/{process}/environ").content_string.split("\0")
+    return dict(variable.split("=", 1) for variable in variables if variable)
+
+
 def eventually(question: Callable[[], T], seconds: float = 20) -> T:
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds

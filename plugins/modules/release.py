@@ -91,6 +91,7 @@ current:
 import base64
 import copy
 import json
+from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -112,7 +113,8 @@ def activate(releases: Releases, wanted: dict) -> None:
             releases.start(release)
         except Exception as error:  # whatever it is, nothing of the release may stay behind
             releases.log(release, "refused")
-            releases.discard(release, with_files=new)
+            with suppress(SupervisorError):  # it may be the very reason
+                releases.discard(release, with_files=new)
             if isinstance(error, (ReleaseError, VenvError, SupervisorError)):
                 raise
             raise ReleaseError(f"{type(error).__name__}: {error}") from error

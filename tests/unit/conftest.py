@@ -67,6 +67,24 @@ def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
     return answer
 
 
+def run_ansible(place: Path, *command: str) -> str:
+    """Run one of Ansible's commands with the collection and nobody's settings; return its output."""
+    (place / "ansible.cfg").touch()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+        "ANSIBLE_CONFIG": str(place / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+        "ANSIBLE_HOME": str(place / "home"),
+        "ANSIBLE_REMOTE_TMP": str(place / "remote"),
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "LC_ALL": "C.UTF-8",
+    }
+    arguments = [sys.executable, "-m", "ansible", *command]
+    done = subprocess.run(arguments, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
@@ -81,7 +99,7 @@ def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
     """Start programs that end with the test."""
     running: list[subprocess.Popen] = []
 
@@ -147,16 +165,23 @@ def supervisor(supervisord: Path, own_files: None) -> Iterator[Supervisor]:
     """Return a client of the running supervisord, which has no program before and after the test."""
     client = Supervisor(str(supervisord))
     yield client
-    for name in client.programs():
+    groups = {info["group"] for info in client.call("getAllProcessInfo")}
+    for group in groups:
+        client.call("stopProcessGroup", group, False)
+    for name in groups | client.programs():
+        wait_until(lambda name=name: client.state(name) != "STOPPING")
         client.remove(name)
 
 
 @pytest.fixture
 def program() -> Callable[..., dict[str, Any]]:
-    """Describe a program with the role's own defaults, run by the user of the tests."""
+    """Describe a program with the role's own defaults, run by the user of the tests.
+
+    It is killed soon, for one that is asked to stop before supervisord's child has become its command does not hear it.
+    """
 
     def _program(name: str = "worker", **options: Any) -> dict[str, Any]:
-        quick = {"command": "sleep 600", "user": OWNER, "startsecs": 0}
+        quick = {"command": "sleep 600", "user": OWNER, "startsecs": 0, "stopwaitsecs": 2}
         return complete({"name": name, **quick, **options}, "supervisor", "program", "supervisor_program")
 
     return _program
@@ -184,8 +209,15 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
                 self.params = result.validated_parameters
                 self.check_mode = check_mode
 
-            def run_command(self, command: list[str], check_rc: bool = False) -> tuple[int, str, str]:
-                done = subprocess.run(command, capture_output=True, text=True, check=check_rc)
+            def run_command(
+                self, command: list[str], check_rc: bool = False, handle_exceptions: bool = True
+            ) -> tuple[int, str, str]:
+                try:
+                    done = subprocess.run(command, capture_output=True, text=True, check=check_rc)
+                except OSError as error:  # as AnsibleModule does
+                    if not handle_exceptions:
+                        raise
+                    self.fail_json(msg=str(error))
                 return done.returncode, done.stdout, done.stderr
 
             def exit_json(self, **result: Any) -> NoReturn:

@@ -1,15 +1,21 @@
 """What strangers, and the apps themselves, cannot do."""
 
 import pytest
-from probes import App
 from testinfra.host import Host
+
+from probes import App
 
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 
 
 def as_user(user: str) -> str:
     """Return the start of a command line that runs as an unprivileged user."""
-    return f"runuser -u {user} --"
+    return f"env --chdir=/ runuser -u {user} --"
+
+
+def users(app: App) -> list[str]:
+    """Return an app's user, that of nginx, that of another app, and somebody."""
+    return [f"wsgi-{app.name}", "www-data", "wsgi-hello" if app.name == "second" else "wsgi-second", "ops"]
 
 
 @pytest.mark.parametrize("path", ["/etc/supervisord/supervisord.conf", "/etc/supervisord/web-password"])
@@ -18,11 +24,17 @@ def test_only_root_reads_the_secrets_of_supervisord(host: Host, path: str) -> No
     assert (file.user, file.group, file.mode) == ("root", "root", 0o600)
 
 
-def test_only_root_reads_the_environment_of_an_app(host: Host, app: App) -> None:
+def test_only_root_reads_the_programs(host: Host, app: App) -> None:
     file = host.file(f"/etc/supervisord/conf.d/{app.program(host)}.conf")
-    assert "environment =" in file.content_string
     assert (file.user, file.group, file.mode) == ("root", "root", 0o600)
     assert host.run(f"{as_user(f'wsgi-{app.name}')} ls /etc/supervisord/conf.d").rc != 0
+
+
+def test_only_the_app_reads_its_environment(host: Host, app: App) -> None:
+    def reads(user: str) -> bool:
+        return host.run(f"{as_user(user)} cat /srv/wsgi/{app.name}/current/environment").rc == 0
+
+    assert [reads(user) for user in users(app)] == [True, False, False, False]
 
 
 def test_the_configuration_of_supervisord_holds_no_plain_password(host: Host) -> None:
@@ -41,13 +53,13 @@ def test_an_app_runs_as_its_own_user(host: Host, app: App) -> None:
     master = app.master(host)
     processes = {master, *app.workers(host)}
     assert len(processes) >= 2
-    users = {host.check_output("ps -o user:32= -p %s", str(process)) for process in processes}
-    assert users == {f"wsgi-{app.name}"}
+    owners = {host.check_output("ps -o user:32= -p %s", str(process)) for process in processes}
+    assert owners == {f"wsgi-{app.name}"}
 
 
 def test_an_app_cannot_change_its_release(host: Host, app: App) -> None:
     user, home = as_user(f"wsgi-{app.name}"), f"/srv/wsgi/{app.name}"
-    assert host.check_output(f"{user} find {home}/current/ -maxdepth 1 -name manifest.json")
+    assert host.check_output(f"{user} find {home}/releases -name manifest.json")
     assert host.check_output(f"{user} find {home}/releases ! -type l -writable") == ""
     assert host.run(f"{user} touch {home}/current/app/new").rc != 0
     assert host.run(f"{user} ln -sfn / {home}/current").rc != 0
@@ -61,12 +73,9 @@ def test_an_app_can_write_its_data(host: Host, app: App) -> None:
 
 def test_only_the_app_and_nginx_connect_to_its_socket(host: Host, app: App) -> None:
     def connects(user: str) -> bool:
-        socket = f"/srv/wsgi/{app.name}/run/current.sock"
-        return host.run(f"{as_user(user)} python3 -c %s %s", CONNECT, socket).rc == 0
+        return host.run(f"{as_user(user)} python3 -c %s %s", CONNECT, f"/srv/wsgi/{app.name}/current.sock").rc == 0
 
-    stranger = "wsgi-hello" if app.name == "second" else "wsgi-second"
-    users = ("www-data", f"wsgi-{app.name}", "ops", stranger)
-    assert [connects(user) for user in users] == [True, True, False, False]
+    assert [connects(user) for user in users(app)] == [True, True, False, False]
 
 
 def test_the_configuration_of_nginx_raises_no_warning(host: Host) -> None:
@@ -77,3 +86,8 @@ def test_the_configuration_of_nginx_raises_no_warning(host: Host) -> None:
 
 def test_no_unit_has_failed(host: Host) -> None:
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+def test_nobody_but_root_can_change_the_stack(host: Host) -> None:
+    roots = "/etc/nginx /etc/supervisord /etc/profile.d /opt/baremetal /srv/wsgi /usr/local/share/nginx"
+    assert host.check_output(f"find {roots} ! -type l ! -type s -perm /o+w") == ""

@@ -4,16 +4,17 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from probes import APPS, SUPERVISORCTL, name, play
 from testinfra.host import Host
+
+from probes import APPS, SUPERVISORCTL, App, apps, environment, play
 
 
 @pytest.fixture
 def operator(host: Host) -> Iterator[str]:
     """An unprivileged member of the group supervisor."""
-    host.check_output("useradd --create-home --shell /bin/bash --groups supervisor operator")
-    yield "operator"
-    host.check_output("userdel --remove --force operator")
+    host.check_output("useradd --create-home --shell /bin/bash --groups supervisor observer")
+    yield "observer"
+    host.check_output("userdel --remove --force observer")
 
 
 def running(status: str) -> set[str]:
@@ -48,6 +49,12 @@ def test_the_path_has_each_directory_once_however_often_it_is_set(host: Host, sh
     assert wanted <= set(path)
     assert len(path) == len(set(path))
     assert path.index("/usr/bin") < min(map(path.index, wanted))
+
+
+def test_a_variable_of_any_shape_arrives_as_it_was_written(host: Host, hello: App) -> None:
+    written = next(app for app in apps() if app["name"] == hello.name)["environment"]["WORDS"]
+    for process in (hello.master(host), *hello.workers(host)):
+        assert environment(host, process)["WORDS"] == written
 
 
 def test_a_check_of_the_live_hosts_finds_nothing_to_change() -> None:

@@ -1,35 +1,20 @@
 """What happens when something stops or dies."""
 
-from collections.abc import Iterator
-
-import pytest
-from probes import APPS, SUPERVISORCTL, App, eventually, fetch
 from testinfra.host import Host
 
+from probes import APPS, SUPERVISORCTL, App, eventually, fetch
 
-@pytest.fixture
-def stopped(host: Host, hello: App) -> Iterator[App]:
-    """An app whose program is stopped for a test."""
+
+def test_visitors_of_a_stopped_app_get_a_page_of_ours_until_it_starts(host: Host, neighbour: Host, hello: App) -> None:
     program = hello.program(host)
     host.check_output(f"{SUPERVISORCTL} stop %s", program)
-    yield hello
+    answer = fetch(neighbour, hello.url(host))
+    others = [other.answers(host, neighbour) for other in APPS if other != hello]
     host.check_output(f"{SUPERVISORCTL} start %s", program)
-
-
-def test_visitors_of_a_stopped_app_get_a_page_of_ours(host: Host, neighbour: Host, stopped: App) -> None:
-    answer = fetch(neighbour, stopped.url(host))
-    assert answer.status == 502
+    assert (answer.status, answer.headers["content-type"]) == (502, "text/html")
     assert "<h1>Back soon</h1>" in answer.text
-    assert answer.headers["content-type"] == "text/html"
-
-
-def test_a_stopped_app_leaves_the_others_alone(host: Host, neighbour: Host, stopped: App) -> None:
-    assert all(other.answers(host, neighbour) for other in APPS if other != stopped)
-
-
-def test_an_app_that_was_stopped_answers_once_it_is_started(host: Host, neighbour: Host, hello: App) -> None:
-    host.check_output(f"{SUPERVISORCTL} restart %s", hello.program(host))
-    eventually(lambda: hello.answers(host, neighbour))
+    assert all(others)
+    assert hello.answers(host, neighbour)
 
 
 def test_a_killed_worker_is_replaced(host: Host, neighbour: Host, app: App) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from probes import App, fetch
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from testinfra.host import Host
+
+from probes import App, eventually, fetch
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 TUNNEL = "127.0.0.1:29001"
@@ -68,8 +69,11 @@ def test_a_browser_sees_a_program_running_and_its_log_through_the_tunnel(
 ) -> None:
     host = connect("app-debian13")
     program = hello.program(host)
-    browser.get(f"http://admin:{password(host)}@{TUNNEL}/")
-    row = browser.find_element(By.XPATH, f"//tr[.//a[normalize-space()='{program}']]")
-    assert "running" in row.text
-    row.find_element(By.LINK_TEXT, program).click()
+
+    def is_running() -> bool:
+        browser.get(f"http://admin:{password(host)}@{TUNNEL}/")
+        return "running" in browser.find_element(By.XPATH, f"//tr[.//a='{program}']").text
+
+    eventually(is_running)
+    browser.get(browser.find_element(By.LINK_TEXT, program).get_attribute("href"))
     assert "Booting worker with pid" in browser.find_element(By.TAG_NAME, "pre").text

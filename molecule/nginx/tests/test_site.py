@@ -1,0 +1,117 @@
+"""What the role nginx does without the other roles."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from probes import Answer, eventually, fetch, name, play
+
+CONVERGE = "molecule/nginx/converge.yml"
+FILES = "find /etc/nginx -type f -exec sha256sum {} + | sort"
+
+# Answers every request with the headers that arrived.
+ECHO = """
+import http.server, json
+class Echo(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps({name.lower(): value for name, value in self.headers.items()}).encode())
+http.server.ThreadingHTTPServer(("127.0.0.1", 5000), Echo).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def upstream(host: Host) -> Iterator[None]:
+    """A server for nginx to stand in front of."""
+    host.check_output("systemd-run --collect --unit=echo /usr/bin/python3 -c %s", ECHO)
+    eventually(lambda: fetch(host, "http://127.0.0.1:5000/").status == 200)
+    yield
+    host.check_output("systemctl stop echo")
+
+
+def ask(host: Host, client: Host, path: str = "/echo/", **request: Any) -> Answer:
+    """Ask for a path of the site."""
+    return fetch(client, f"http://{name(host)}:8080{path}", **request)
+
+
+def publish(change: dict[str, Any], **variables: Any) -> tuple[int, str]:
+    """Publish the site with some values changed."""
+    return play(CONVERGE, "--start-at-task=Publish the site", change=change, **variables)
+
+
+def locations(**values: Any) -> list[dict[str, Any]]:
+    """Return one location with some values changed."""
+    return [{"name": "echo", "prefix": "/echo", "servers": ["127.0.0.1:5000"], **values}]
+
+
+def test_the_upstream_learns_who_asked_and_for_what(host: Host, neighbour: Host) -> None:
+    claims = {"X-Forwarded-For": "192.0.2.1", "X-Real-IP": "192.0.2.1", "X-Forwarded-Proto": "https"}
+    claims |= {"X-Forwarded-Prefix": "/evil", "SCRIPT_NAME": "/evil", "Forwarded": "for=192.0.2.1"}
+    client = neighbour.check_output("hostname --all-ip-addresses").split()[0]
+    arrived = json.loads(ask(host, neighbour, headers=claims).body)
+    expected = {
+        "host": f"{name(host)}:8080",
+        "x-real-ip": client,
+        "x-forwarded-for": f"192.0.2.1, {client}",
+        "x-forwarded-host": f"{name(host)}:8080",
+        "x-forwarded-proto": "http",
+        "x-forwarded-port": "8080",
+        "x-forwarded-prefix": "/echo",
+        "script_name": "/echo",
+    }
+    assert {header: arrived.get(header) for header in expected} == expected
+    assert not {"connection", "forwarded"} & set(arrived)
+
+
+def test_visitors_of_an_upstream_that_is_away_get_a_page_of_ours(host: Host, neighbour: Host) -> None:
+    answer = ask(host, neighbour, "/")
+    assert answer.status == 502
+    assert "<h1>Back soon</h1>" in answer.text
+
+
+def test_each_location_has_its_own_limit(host: Host, neighbour: Host) -> None:
+    assert [ask(host, neighbour, path, body="x" * 1025).status for path in ("/echo/", "/")] == [413, 502]
+
+
+def test_the_welcome_page_of_the_package_is_gone(host: Host, neighbour: Host) -> None:
+    assert fetch(neighbour, f"http://{name(host)}/").error == "ConnectionRefusedError"
+
+
+def test_the_configuration_raises_no_warning(host: Host) -> None:
+    printed = host.run("nginx -t").stderr
+    assert [line.rpartition(" ")[2] for line in printed.splitlines()] == ["ok", "successful"]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"listne": 8080}, "nginx_site.listne. Supported parameters include"),
+        ({"locations": locations(max_body_size="10q")}, "max_body_size is '10q'"),
+        ({"locations": locations(servers=["127.0.0.1:99999"])}, 'invalid port in upstream "127.0.0.1:99999"'),
+        ({"listen": 5000}, "Port 5000 is held by python3, so nginx.service cannot listen on it."),
+    ],
+    ids=["key", "size", "upstream", "port"],
+)
+def test_a_refused_site_changes_nothing(host: Host, neighbour: Host, values: dict[str, Any], sentence: str) -> None:
+    def live() -> tuple[str, str, int]:
+        process = host.check_output("systemctl show --property=MainPID --value nginx")
+        return host.check_output(FILES), process, ask(host, neighbour).status
+
+    before = live()
+    code, output = publish(values)
+    assert code == 2
+    assert sentence in output
+    assert live() == before
+    assert before[2] == 200
+
+
+def test_a_site_that_is_absent_is_no_longer_answered(host: Host, neighbour: Host) -> None:
+    assert publish({}, nginx_site_state="absent")[0] == 0
+    assert ask(host, neighbour).error == "ConnectionRefusedError"
+    assert publish({})[0] == 0
+    assert ask(host, neighbour).status == 200

@@ -1,0 +1,130 @@
+"""Every run gets one bad value beside the good ones, on a host that serves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from probes import App, apps, fetch, play
+
+LIVE = "/etc/nginx /etc/supervisord /etc/profile.d /etc/sysusers.d /srv/wsgi"
+
+
+def changed(values: dict[str, Any], which: int = 0) -> list[dict[str, Any]]:
+    """Return wsgi_apps with some values of one app changed."""
+    described = apps()
+    app = described[which]
+    for key, value in values.items():
+        app[key] = {**app.get(key, {}), **value} if isinstance(value, dict) else value
+    return described
+
+
+def release(described: list[dict[str, Any]]) -> tuple[int, str]:
+    """Try to bring the apps to the host."""
+    return play("site.yml", "--limit=app-debian12", wsgi_apps=described)
+
+
+@pytest.fixture
+def untouched(host: Host, neighbour: Host, hello: App) -> Iterator[None]:
+    """A test after which the host is, and serves, as before."""
+
+    def state() -> list[str]:
+        return [
+            host.check_output(f"find {LIVE} ! -name releases.log -printf '%y %m %u %g %p %l\\n' | sort"),
+            host.check_output(f"find {LIVE} -type f ! -name releases.log -exec sha256sum {{}} + | sort"),
+            host.check_output("pgrep --list-full '^(nginx|supervisord|python)' | sort"),
+            fetch(neighbour, hello.url(host, "/")).text,
+        ]
+
+    before = state()
+    assert hello.release(host) in before[-1]
+    yield
+    assert state() == before
+
+
+# What is wrong: which app it is about, its values, and what the sentence must have.
+OF_THE_DESCRIPTION = {
+    "unknown key": (0, {"sever": {}}, "unknown key sever (did you mean server?)"),
+    "unknown key inside": (0, {"server": {"wokers": 9}}, "unknown key server.wokers (did you mean workers?)"),
+    "name": (0, {"name": "../hello"}, "name is '../hello'; it must be a lower-case letter"),
+    "name used twice": (1, {"name": "hello"}, "app hello: the name is used twice"),
+    "place used twice": (1, {"site": {"prefix": "/gunicorn"}}, "the same site (port 8080, prefix /gunicorn)"),
+    "port": (0, {"site": {"listen": 70000}}, "site.listen is 70000; a port is a number from 1 to 65535"),
+    "prefix": (0, {"site": {"prefix": "/a/"}}, "site.prefix is '/a/'; it must be / or a path such as /shop"),
+    "bind": (0, {"server": {"bind": "127.0.0.1:80"}}, "server.bind is '127.0.0.1:80'; the port must be from 1024"),
+    "workers": (0, {"server": {"workers": "0"}}, "server.workers is '0'; it must be auto, or a whole number from 1 up"),
+    "source": (0, {"source": {"path": "nowhere"}}, "source.path 'nowhere' is no directory on the controller"),
+    "requirements": (0, {"python": {"requirements": "none.txt"}}, "python.requirements names 'none.txt', which is not"),
+    "variable's name": (0, {"environment": {"A-B": "c"}}, "environment has the name 'A-B'"),
+}
+OF_THE_HOST = {
+    "python": ({"python": {"version": "3.9"}}, "app-debian12 is Debian 12, which gives no Python 3.9; it gives 3.11."),
+    "module": ({"entrypoint": "no_such_module:app"}, "ModuleNotFoundError: No module named 'no_such_module'"),
+    "attribute": ({"entrypoint": "hello_flask:no_such_app"}, "entrypoint 'hello_flask:no_such_app' does not import"),
+    "health of the live release": ({"health": {"path": "/nope", "timeout": 2}}, "not healthy on /nope within 2 s"),
+    "health of a new release": (
+        {"health": {"path": "/nope", "timeout": 5}, "server": {"threads": 2}},
+        "not healthy on /nope within 5 s: answer 404.",
+    ),
+}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(("which", "values", "sentence"), OF_THE_DESCRIPTION.values(), ids=OF_THE_DESCRIPTION)
+def test_the_controller_refuses_and_asks_no_host(which: int, values: dict[str, Any], sentence: str) -> None:
+    code, output = release(changed(values, which))
+    assert code == 2
+    assert sentence in output
+    assert "Gather the facts" not in output
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(("values", "sentence"), OF_THE_HOST.values(), ids=OF_THE_HOST)
+def test_the_host_refuses_and_goes_on_serving(values: dict[str, Any], sentence: str) -> None:
+    code, output = release(changed(values))
+    assert code == 2
+    assert sentence in output
+
+
+@pytest.fixture
+def on_another_platform(host: Host) -> Iterator[None]:
+    """A host that says it is a Debian from before ours."""
+    host.check_output("cp /usr/lib/os-release /tmp/os-release && cp /etc/debian_version /tmp/debian_version")
+    host.check_output("sed -i 's/12/10/; s/bookworm/buster/' /usr/lib/os-release && echo 10.13 >/etc/debian_version")
+    yield
+    host.check_output("mv /tmp/os-release /usr/lib/os-release && mv /tmp/debian_version /etc/debian_version")
+
+
+@pytest.mark.usefixtures("untouched", "on_another_platform")
+def test_an_unsupported_platform_is_refused() -> None:
+    code, output = release(apps())
+    assert code == 2
+    assert "app-debian12 is Debian 10, which is not supported. Supported: Debian 12, Debian 13, Ubuntu" in output
+
+
+@pytest.fixture
+def during_another_release(host: Host) -> Iterator[None]:
+    """A host on which a release of the first app is under way."""
+    host.check_output("systemd-run --collect --unit=other-release flock /srv/wsgi/hello/.lock sleep infinity")
+    yield
+    host.check_output("systemctl stop other-release")
+
+
+@pytest.mark.usefixtures("untouched", "during_another_release")
+def test_a_second_release_of_an_app_at_the_same_time_is_refused() -> None:
+    code, output = release(changed({"server": {"threads": 2}}))
+    assert code == 2
+    assert "another release of this app is under way on this host; try again when it ended" in output
+
+
+@pytest.mark.usefixtures("untouched")
+def test_an_app_whose_import_fails_is_refused_with_its_own_words(host: Host, hello: App, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("raise RuntimeError('no database at db.example:5432')\n")
+    code, output = release(
+        changed({"source": {"path": str(tmp_path)}, "entrypoint": "shop:app", "python": {"requirements": ""}})
+    )
+    assert code == 2
+    assert "entrypoint 'shop:app' does not import: RuntimeError: no database at db.example:5432" in output
+    assert f"The live release is {hello.release(host)}." in output

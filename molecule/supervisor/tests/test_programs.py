@@ -1,0 +1,83 @@
+"""What the role supervisor does without the other roles."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from probes import SUPERVISORCTL, environment, eventually, pid, play
+
+CONVERGE = "molecule/supervisor/converge.yml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def restored() -> Iterator[None]:
+    """The programs of the playbook, put back after the tests."""
+    yield
+    assert play(CONVERGE)[0] == 0
+
+
+def change(**values: Any) -> tuple[int, str]:
+    """Run the playbook with some values of one program changed."""
+    return play(CONVERGE, "--start-at-task=Run the programs", "--diff", "-v", change=values)
+
+
+def test_a_program_runs_as_nobody_and_its_output_is_kept(host: Host) -> None:
+    assert host.check_output("ps -o user= -p %s", str(pid(host, "steady"))) == "nobody"
+    eventually(lambda: host.file("/var/log/supervisord/steady.log").size)
+
+
+def test_a_variable_arrives_as_it_was_written(host: Host) -> None:
+    assert environment(host, pid(host, "changing"))["WORD"] == "it's 100% $HOME;# "
+
+
+def test_changing_a_program_leaves_the_other_alone_and_shows_no_secret(host: Host) -> None:
+    steady, changing = pid(host, "steady"), pid(host, "changing")
+    code, output = change(umask="077", environment={"WORD": "hunter2hunter2"})
+    assert code == 0
+    assert "+umask = 077" in output
+    assert "hunter2hunter2" not in output
+    assert environment(host, pid(host, "changing"))["WORD"] == "hunter2hunter2"
+    assert pid(host, "changing") not in (0, changing)
+    assert pid(host, "steady") == steady
+
+
+def test_an_absent_program_is_gone_and_leaves_the_other_alone(host: Host) -> None:
+    steady = pid(host, "steady")
+    assert change(state="absent")[0] == 0
+    assert "no such process" in host.run(f"{SUPERVISORCTL} status changing").stdout
+    assert not host.file("/etc/supervisord/conf.d/changing.conf").exists
+    assert pid(host, "steady") == steady
+
+
+def test_a_program_that_does_not_stay_up_is_reported(host: Host) -> None:
+    steady = pid(host, "steady")
+    code, output = change(command="/bin/false", startretries=0)
+    assert code == 2
+    assert "The program changing does not stay up: it is FATAL. Its log is /var/log/supervisord/changing.log." in output
+    assert pid(host, "steady") == steady
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"supervisor_web_password": "short"}, "supervisor_web_password has 5 characters (12 or more"),
+        ({"supervisor_web_port": 80}, "supervisor_web_port is 80 (1024 to 65535)"),
+        ({"supervisor_log_level": "loud"}, "loud"),
+        ({"change": {"comand": "/bin/true"}}, "supervisor_program.comand. Supported parameters include"),
+        ({"change": {"environment": {"WORD": 'a "b"'}}}, "The value of the environment variable WORD cannot stand in"),
+    ],
+    ids=["password", "port", "level", "key", "variable"],
+)
+def test_bad_input_is_refused_and_nothing_restarts(host: Host, variables: dict[str, Any], sentence: str) -> None:
+    steady = pid(host, "steady")
+    code, output = play(CONVERGE, **variables)
+    assert code == 2
+    assert sentence in output
+    assert pid(host, "steady") == steady
+
+
+def test_the_stack_is_not_needed(host: Host) -> None:
+    assert not host.package("nginx").is_installed
+    assert not host.file("/srv/wsgi").exists

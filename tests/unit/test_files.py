@@ -1,0 +1,342 @@
+"""Several files of a host, changed as one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.module_utils import files
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction, read_state, write_file
+from conftest import GROUP, OWNER
+
+
+def file_entry(path: Path, content: str = "new\n", mode: int = 0o640, secret: bool = False) -> Entry:
+    return Entry(str(path), content.encode(), mode, OWNER, GROUP, secret)
+
+
+def directory_entry(path: Path, mode: int = 0o750) -> Entry:
+    return Entry(str(path), None, mode, OWNER, GROUP)
+
+
+def snapshot(directory: Path) -> dict[str, Any]:
+    return {str(path.relative_to(directory)): read_state(str(path)) for path in sorted(directory.rglob("*"))}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return a directory with one of everything."""
+    place = tmp_path / "place"
+    (place / "directory").mkdir(parents=True, mode=0o700)
+    (place / "file").write_text("old\n")
+    (place / "file").chmod(0o604)
+    (place / "link").symlink_to("file")
+    (place / "gone").write_text("to be removed\n")
+    (place / "gone-link").symlink_to("nowhere")
+    return place
+
+
+@pytest.fixture
+def everything(place: Path) -> Transaction:
+    """Return a transaction that changes one of everything."""
+    return Transaction(
+        [
+            directory_entry(place / "directory", 0o755),
+            directory_entry(place / "made"),
+            file_entry(place / "made" / "file"),
+            file_entry(place / "file"),
+            file_entry(place / "link"),
+        ],
+        [str(place / "gone"), str(place / "gone-link"), str(place / "never-was")],
+    )
+
+
+def test_a_transaction_makes_what_is_wanted(place: Path, everything: Transaction) -> None:
+    everything.write()
+    assert mode(place / "directory") == 0o755
+    assert mode(place / "made") == 0o750
+    for name in ("made/file", "file", "link"):
+        assert (place / name).read_text() == "new\n"
+        assert mode(place / name) == 0o640
+        assert not (place / name).is_symlink()
+    assert not os.path.lexists(place / "gone")
+    assert not os.path.lexists(place / "gone-link")
+
+
+def test_the_changed_paths_are_named_and_no_others(place: Path, everything: Transaction) -> None:
+    names = ("directory", "made", "made/file", "file", "link", "gone", "gone-link")
+    assert sorted(everything.changed) == sorted(str(place / name) for name in names)
+
+
+def test_a_second_transaction_finds_nothing_to_change(everything: Transaction) -> None:
+    everything.write()
+    again = Transaction(everything.entries, everything.absent)
+    assert again.changed == []
+    assert again.diff() == []
+
+
+def test_an_unchanged_file_is_not_written_again(place: Path) -> None:
+    entry = file_entry(place / "file")
+    Transaction([entry], []).write()
+    before = (place / "file").stat().st_ino
+    Transaction([entry, file_entry(place / "other")], []).write()
+    assert (place / "file").stat().st_ino == before
+
+
+@pytest.mark.parametrize("change", [{"content": "other\n"}, {"mode": 0o600}], ids=["the content", "the mode"])
+def test_a_difference_is_a_change(place: Path, change: dict[str, Any]) -> None:
+    Transaction([file_entry(place / "file")], []).write()
+    assert Transaction([file_entry(place / "file", **change)], []).changed == [str(place / "file")]
+
+
+def test_a_file_of_a_user_that_does_not_exist_yet_is_a_change(place: Path) -> None:
+    entry = file_entry(place / "file")._replace(owner="no-such-user")
+    Transaction([file_entry(place / "file")], []).write()
+    assert Transaction([entry], []).changed == [str(place / "file")]
+
+
+def test_undo_puts_content_mode_and_links_back(place: Path, everything: Transaction) -> None:
+    before = snapshot(place)
+    everything.write()
+    assert snapshot(place) != before
+    everything.undo()
+    assert snapshot(place) == before
+
+
+def test_undo_works_after_a_write_that_broke_off(place: Path) -> None:
+    before = snapshot(place)
+    transaction = Transaction([file_entry(place / "file"), file_entry(place / "missing" / "file")], [])
+    with pytest.raises(FileNotFoundError):
+        transaction.write()
+    transaction.undo()
+    assert snapshot(place) == before
+
+
+def test_a_directory_that_was_made_stays_when_somebody_put_something_into_it(place: Path) -> None:
+    transaction = Transaction([directory_entry(place / "made")], [])
+    transaction.write()
+    (place / "made" / "theirs").touch()
+    transaction.undo()
+    assert (place / "made" / "theirs").exists()
+
+
+def test_the_diff_shows_content_and_mode_before_and_after(place: Path) -> None:
+    (shown,) = Transaction([file_entry(place / "file")], []).diff()
+    assert shown["before_header"] == shown["after_header"] == str(place / "file")
+    assert (shown["before"], shown["after"]) == ("old\n# mode 0604\n", "new\n# mode 0640\n")
+
+
+def test_the_diff_of_a_secret_shows_that_it_changed_and_not_what_it_is(place: Path) -> None:
+    transaction = Transaction([file_entry(place / "file", "hunter2", 0o600, secret=True)], [])
+    (shown,) = transaction.diff()
+    text = shown["before"] + shown["after"]
+    assert "hunter2" not in text
+    assert "old" not in text
+    assert shown["before"] != shown["after"]
+
+
+def test_the_diff_of_a_removed_file_shows_what_is_lost(place: Path) -> None:
+    (shown,) = Transaction([], [str(place / "gone")]).diff()
+    assert shown["before"].startswith("to be removed\n")
+    assert shown["after"] == ""
+
+
+def test_a_file_is_never_open_to_more_users_than_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "secret", set()
+
+    def watch(name: str) -> None:
+        real = getattr(os, name)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            seen.update(mode(place) for place in tmp_path.iterdir())
+            answer = real(*arguments, **options)
+            seen.update(mode(place) for place in tmp_path.iterdir())
+            return answer
+
+        monkeypatch.setattr(files.os, name, watched)
+
+    for name in ("fdopen", "fchown", "fchmod", "fsync", "replace"):
+        watch(name)
+    previous = os.umask(0)
+    try:
+        write_file(str(path), b"hunter2", 0o600, os.geteuid(), os.getegid())
+    finally:
+        os.umask(previous)
+    assert seen == {0o600}
+
+
+@pytest.mark.parametrize("wanted", [0o400, 0o600, 0o644, 0o755])
+def test_a_file_has_its_mode_whatever_the_umask(tmp_path: Path, wanted: int) -> None:
+    previous = os.umask(0o077)
+    try:
+        write_file(str(tmp_path / "file"), b"", wanted, os.geteuid(), os.getegid())
+    finally:
+        os.umask(previous)
+    assert mode(tmp_path / "file") == wanted
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = snapshot(place)
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_file(str(place / "file"), b"new", 0o644, os.geteuid(), os.getegid())
+    assert snapshot(place) == before
+
+
+@pytest.mark.parametrize(("secret", "wanted"), [(False, 0o644), (True, 0o600)])
+def test_a_secret_file_without_a_mode_is_closed_to_others(tmp_path: Path, secret: bool, wanted: int) -> None:
+    options = {"path": str(tmp_path / "file"), "content": "x", "mode": None, "owner": OWNER, "group": GROUP}
+    assert Entry.file(options, secret=secret).mode == wanted
+
+
+@pytest.fixture
+def service_config(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Run the module of that name for files alone, without a service."""
+    from ansible_collections.baremetal.web.plugins.modules import service_config as module
+
+    monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
+
+    def _service_config(
+        path: Path, content: str, check: list[str], check_mode: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        entry = {"path": str(path), "content": content, "owner": OWNER, "group": GROUP}
+        return run_module("service_config", {"files": [entry], "check": check, **more}, check_mode)
+
+    return _service_config
+
+
+def test_files_that_their_checker_takes_are_there_to_stay(
+    service_config: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    assert service_config(place / "file", "new\n", ["true"])["changed"]
+    assert (place / "file").read_text() == "new\n"
+    assert not service_config(place / "file", "new\n", ["false"])["changed"]
+
+
+def test_files_that_their_checker_refuses_are_put_back_and_the_checker_is_quoted(
+    service_config: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    before = snapshot(place)
+    checker = ["sh", "-c", f"grep -q new {place}/file && echo this will not do >&2; exit 1"]
+    result = service_config(place / "file", "new\n", checker)
+    assert result["failed"]
+    assert "this will not do" in result["msg"]
+    assert snapshot(place) == before
+
+
+def test_files_of_a_pattern_that_are_not_wanted_are_removed_and_put_back_when_that_is_refused(
+    service_config: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    for name in ("mine-old.conf", "other.conf"):
+        (place / name).write_text("old\n")
+    before, wanted = snapshot(place), place / "mine-new.conf"
+    pattern = [f"{place}/mine-*.conf"]
+    assert service_config(wanted, "new\n", ["false"], exclusive=pattern)["failed"]
+    assert snapshot(place) == before
+    assert service_config(wanted, "new\n", ["true"], exclusive=pattern)["changed"]
+    assert sorted(path.name for path in place.glob("*.conf")) == ["mine-new.conf", "other.conf"]
+    assert not service_config(wanted, "new\n", ["false"], exclusive=pattern)["changed"]
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-query"), reason="dpkg is not installed")
+def test_a_file_that_no_package_installed_is_not_taken_for_one_of_a_package(
+    service_config: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    service_config(place / "file", "new\n", ["true"], absent_if_packaged=[str(place / "gone")])
+    assert (place / "gone").exists()
+
+
+def test_files_are_put_back_when_their_checker_cannot_be_run(
+    service_config: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    before = snapshot(place)
+    assert service_config(place / "file", "new\n", ["no-such-checker"])["failed"]
+    assert snapshot(place) == before
+
+
+def test_files_that_were_written_and_never_applied_are_applied_by_the_next_run(
+    service_config: Callable[..., dict[str, Any]], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(transaction: Transaction) -> None:
+        written(transaction)
+        raise KeyboardInterrupt
+
+    written = Transaction.write
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "write", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            service_config(place / "file", "new\n", ["true"])
+    applied = place / "applied"
+    assert service_config(place / "file", "new\n", ["touch", str(applied)])["changed"]
+    assert applied.exists()
+
+
+def test_check_mode_names_the_files_and_writes_none(service_config: Callable[..., dict[str, Any]], place: Path) -> None:
+    before = snapshot(place)
+    result = service_config(place / "file", "new\n", ["false"], check_mode=True)
+    assert result["changed"]
+    assert result["files"] == [str(place / "file")]
+    assert snapshot(place) == before
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a host's secret belongs to root")
+
+
+@as_root
+def test_a_secret_is_made_once_and_kept_and_only_its_hash_is_told(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "made" / "password"
+    first, second = (run_module("secret", {"path": str(path)}) for _ in range(2))
+    secret = path.read_text().strip()
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert first["sha1"] == second["sha1"] == hashlib.sha1(secret.encode()).hexdigest()
+    assert secret not in str(first)
+    assert len(secret) >= 32
+    assert mode(path) == 0o600
+
+
+@as_root
+def test_a_secret_that_is_open_to_others_is_closed_and_stays_the_same(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "password"
+    path.write_text("chosen by somebody\n")
+    path.chmod(0o644)
+    assert run_module("secret", {"path": str(path)})["changed"]
+    assert (path.read_text(), mode(path)) == ("chosen by somebody\n", 0o600)
+
+
+def test_two_hosts_do_not_make_the_same_secret(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, own_files: None
+) -> None:
+    one, other = (run_module("secret", {"path": str(tmp_path / name)}) for name in ("one", "other"))
+    assert one["sha1"] != other["sha1"]
+
+
+def test_a_secret_that_can_be_guessed_is_refused(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    result = run_module("secret", {"path": str(tmp_path / "password"), "length": 8})
+    assert result["failed"]
+    assert "8" in result["msg"]
+    assert not (tmp_path / "password").exists()
+
+
+def test_no_secret_is_made_in_check_mode(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    result = run_module("secret", {"path": str(tmp_path / "password")}, check_mode=True)
+    assert (result["changed"], result["sha1"]) == (True, "")
+    assert not (tmp_path / "password").exists()

@@ -1,0 +1,301 @@
+"""Modules, filters and the action: documented as they are, and discreet with what is secret."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.baremetal.web.plugins.action.release import ActionModule
+from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
+from ansible_collections.baremetal.web.plugins.module_utils.releases import SERVER_LOCK
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve, server_table
+from conftest import PLUGINS, ROOT, run_ansible
+
+
+def names(kind: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "plugins" / kind).glob("*.py"))
+
+
+MODULES, FILTERS = names("modules"), names("filter")
+
+
+class Intercepted(Exception):
+    """A module has said which arguments it takes."""
+
+
+@pytest.fixture
+def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Return the arguments that a module takes, without running it."""
+
+    def _argument_spec(name: str) -> dict[str, Any]:
+        module = importlib.import_module(f"{PLUGINS}.modules.{name}")
+        taken: dict[str, Any] = {}
+
+        def intercept(argument_spec: dict[str, Any], **options: Any) -> None:
+            taken.update(argument_spec=argument_spec, **options)
+            raise Intercepted
+
+        monkeypatch.setattr(module, "AnsibleModule", intercept)
+        with pytest.raises(Intercepted):
+            module.main()
+        return taken
+
+    return _argument_spec
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return the documentation of every module and filter as ansible-doc has it."""
+    place = tmp_path_factory.mktemp("doc")
+    found: dict[str, dict[str, Any]] = {}
+    for kind, plugins in (("module", MODULES), ("filter", FILTERS)):
+        out = run_ansible(place, "doc", "--json", "-t", kind, *(f"baremetal.web.{name}" for name in plugins))
+        found[kind] = {name.rpartition(".")[2]: value for name, value in json.loads(out).items()}
+    return found
+
+
+def shape(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what documentation and argument spec have in common of their options."""
+    return {
+        name: {
+            "type": option.get("type", "str"),
+            "elements": option.get("elements"),
+            "required": bool(option.get("required")),
+            "default": option.get("default"),
+            "choices": option.get("choices"),
+            "options": shape(option.get("options") or option.get("suboptions")),
+        }
+        for name, option in (options or {}).items()
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_takes_what_it_documents(
+    documented: dict[str, dict[str, Any]], argument_spec: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    assert shape(documented["module"][name]["doc"]["options"]) == shape(argument_spec(name)["argument_spec"])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_supports_check_mode_as_it_documents(
+    documented: dict[str, dict[str, Any]], argument_spec: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    promised = documented["module"][name]["doc"]["attributes"]["check_mode"]["support"]
+    assert argument_spec(name).get("supports_check_mode", False) == (promised == "full")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_are_tasks_and_its_results_are_described(
+    documented: dict[str, dict[str, Any]], name: str
+) -> None:
+    assert documented["module"][name]["doc"]["module"] == name
+    examples = yaml.safe_load(documented["module"][name]["examples"])
+    assert all(isinstance(task, dict) and task["name"] for task in examples)
+    for value in documented["module"][name]["return"].values():
+        assert value["description"]
+        assert value["type"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_name_options_that_it_has(
+    documented: dict[str, dict[str, Any]], argument_spec: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    spec = argument_spec(name)["argument_spec"]
+    tasks = [task for task in yaml.safe_load(documented["module"][name]["examples"]) if f"baremetal.web.{name}" in task]
+    for task in tasks:
+        given = task[f"baremetal.web.{name}"]
+        assert set(given) <= set(spec)
+        assert {option for option, what in spec.items() if what.get("required")} <= set(given)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_takes_what_it_documents(documented: dict[str, dict[str, Any]], name: str) -> None:
+    filters = importlib.import_module(f"{PLUGINS}.filter.{name}").FilterModule().filters()
+    assert list(filters) == [name]
+    document = documented["filter"][name]["doc"]
+    first, *others = inspect.signature(filters[name]).parameters.values()
+    assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert {"_input", *(other.name for other in others)} == set(document["options"])
+    for other in others:
+        option = document["options"][other.name]
+        assert bool(option.get("required")) == (other.default is inspect.Parameter.empty)
+        assert option.get("default") == (None if other.default is inspect.Parameter.empty else other.default)
+    positional = [word.strip() for word in document.get("positional", "").split(",") if word]
+    assert positional == [other.name for other in others if other.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+
+
+def test_the_action_takes_options_of_its_module_only(argument_spec: Callable[[str], dict[str, Any]]) -> None:
+    spec = argument_spec("release")["argument_spec"]
+    assert set(spec) >= ActionModule._VALID_ARGS
+    assert {name for name, option in spec.items() if option.get("required")} <= ActionModule._VALID_ARGS
+
+
+def test_the_environment_of_a_program_is_not_logged_on_the_host(
+    argument_spec: Callable[[str], dict[str, Any]],
+) -> None:
+    spec = argument_spec("supervisor_program")["argument_spec"]
+    assert any(option.get("no_log") for name, option in walk(spec) if name in ("program", "environment"))
+
+
+def walk(options: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, option in options.items():
+        yield name, option
+        yield from walk(option.get("options") or {})
+
+
+class Release(ActionModule):
+    """The action with a recorder in place of the connection: what the host would be asked, and its answers."""
+
+    def __init__(self, args: dict[str, Any], check_mode: bool, **answer: Any):
+        self._task = SimpleNamespace(
+            args=args, check_mode=check_mode, async_val=0, action="baremetal.web.release", diff=False, delegate_to=None
+        )
+        self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+        self._supports_check_mode, self._supports_async = True, False
+        self.answer = {"changed": False, "current": "", "staged": False, "settled": False, **answer}
+        self.asked: list[dict[str, Any]] = []
+        self.uploaded: list[str] = []
+
+    def _early_needs_tmp_path(self) -> bool:
+        return False
+
+    def _execute_module(self, module_name: str = "", module_args: Any = None, **_more: Any) -> dict[str, Any]:
+        assert module_name == "baremetal.web.release"
+        self.asked.append(json.loads(json.dumps(module_args)))
+        return self.answer if module_args["phase"] == "inspect" else {"changed": True}
+
+    def _upload(self, tree: Any) -> str:
+        self.uploaded = list(tree.files())
+        return "/remote/source.tar.gz"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.mkdir()
+    (path / "requirements.txt").write_text("flask==3.1\n")
+    (path / "shop.py").write_text("app = 1\n")
+    return path
+
+
+@pytest.fixture
+def action(source: Path) -> Callable[..., Release]:
+    """Run the action for an app; return what it asked the host."""
+
+    def _action(check_mode: bool = False, answer: Mapping[str, Any] | None = None, **keys: Any) -> Release:
+        app = {"name": "shop", "source": {"path": str(source)}, "entrypoint": "shop:app", **keys}
+        host = {"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "search": [], "servers": server_table()}
+        args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
+        resolved = resolve([app], **host)["apps"][0]
+        release = Release({"app": resolved, "config": "workers = 1\n", **args}, check_mode, **(answer or {}))
+        release.result = release.run(task_vars={})
+        return release
+
+    return _action
+
+
+def wanted(release: Release) -> str:
+    return release.asked[0]["release"]
+
+
+def test_a_host_that_has_everything_is_asked_once_and_sent_nothing(action: Callable[..., Release]) -> None:
+    release = action(answer={"settled": True, "staged": True})
+    assert [call["phase"] for call in release.asked] == ["inspect"]
+    assert not release.result["changed"]
+    assert release.uploaded == []
+
+
+def test_a_host_that_lacks_the_release_is_sent_its_parts(action: Callable[..., Release]) -> None:
+    release = action()
+    inspect_call, activate_call = release.asked
+    assert activate_call["phase"] == "activate"
+    assert activate_call["release"] == inspect_call["release"]
+    assert activate_call["archive"] == "/remote/source.tar.gz"
+    assert release.uploaded == ["requirements.txt", "shop.py"]
+    assert activate_call["files"]["gunicorn.conf.py"] == "workers = 1\n"
+    assert "gunicorn==" in activate_call["files"][SERVER_LOCK]
+
+
+def test_a_release_that_is_staged_already_is_not_sent_again(action: Callable[..., Release]) -> None:
+    release = action(answer={"staged": True})
+    assert [call["phase"] for call in release.asked] == ["inspect", "activate"]
+    assert release.uploaded == []
+
+
+def test_check_mode_shows_the_live_and_the_wanted_release_and_activates_nothing(
+    action: Callable[..., Release],
+) -> None:
+    release = action(check_mode=True, answer={"current": "a" * 12})
+    assert [call["phase"] for call in release.asked] == ["inspect"]
+    assert release.result["changed"]
+    assert release.result["diff"]["before"] == f"{'a' * 12}\n"
+    assert release.result["diff"]["after"] == f"{wanted(release)}\n"
+
+
+def test_the_same_app_is_the_same_release_and_a_changed_one_another(
+    action: Callable[..., Release], source: Path
+) -> None:
+    first = wanted(action())
+    assert wanted(action()) == first
+    assert wanted(action(environment={"A": "1"})) != first
+    assert wanted(action(entrypoint="shop:other")) != first
+    (source / "shop.py").write_text("app = 2\n")
+    assert wanted(action()) != first
+
+
+def test_a_change_of_the_site_or_the_probe_makes_no_new_release(action: Callable[..., Release]) -> None:
+    first = wanted(action())
+    assert wanted(action(site={"listen": 8080})) == first
+    assert wanted(action(health={"path": "/healthz"})) == first
+    assert wanted(action(releases_kept=9)) == first
+
+
+def test_a_source_without_the_requirements_it_names_is_refused(action: Callable[..., Release], source: Path) -> None:
+    (source / "requirements.txt").unlink()
+    archive = shutil.make_archive(str(source.parent / "packed"), "gztar", source)
+    with pytest.raises(AnsibleActionFail, match=r"app shop: .*'requirements.txt'"):
+        action(source={"archive": {"path": archive}})
+
+
+def test_the_host_gets_the_environment_whole(action: Callable[..., Release]) -> None:
+    environment = {"A": "ü\n'\"\\ ;#", "B": "x"}
+    for call in action(environment=environment).asked:
+        got = json.loads(base64.b64decode(call["environment"]))
+        assert {name: got[name] for name in environment} == environment
+
+
+def test_the_host_is_not_told_where_the_source_is_for_its_address_may_hold_a_password(
+    action: Callable[..., Release], source: Path
+) -> None:
+    for call in action().asked:
+        assert str(source) not in json.dumps(call)
+
+
+def test_no_secret_is_in_an_argument_that_the_host_logs(
+    action: Callable[..., Release], argument_spec: Callable[[str], dict[str, Any]]
+) -> None:
+    spec = argument_spec("release")["argument_spec"]
+    for call in action(environment={"PASSWORD": "correct-horse"}).asked:
+        logged = json.dumps({name: value for name, value in call.items() if not spec.get(name, {}).get("no_log")})
+        assert "correct-horse" not in logged
+        assert "hunter2" not in logged
+
+
+def test_the_table_has_a_line_for_each_app_and_one_for_a_silent_host() -> None:
+    rows = [{"app": "shop", "release": "a" * 12, "health": "healthy"}, {"app": "api", "health": "answer 503"}]
+    head, *lines = status_table(["web1", "web2"], {"web1": {"status_answer": {"rows": rows}}, "web2": {}})
+    assert head.split()[:3] == ["host", "app", "release"]
+    assert [line.split()[0] for line in lines] == ["web1", "web1", "web2"]
+    assert lines[0].index("healthy") == lines[1].index("answer 503") == head.index("health")
+    assert "did not answer" in lines[2]

@@ -1,0 +1,117 @@
+"""The roles' argument specs, defaults and tables agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.baremetal.web.plugins.module_utils.venv import LEAST_VERSION
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options, server_table
+from conftest import ROOT
+
+ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+
+
+def load(role: str, path: str) -> Any:
+    return yaml.safe_load((ROOT / "roles" / role / path).read_text())
+
+
+def entry_points(role: str) -> dict[str, Any]:
+    return load(role, "meta/argument_specs.yml")["argument_specs"]
+
+
+def walk(options: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every option at any depth with its dotted name."""
+    for name, option in options.items():
+        path = (*above, name)
+        yield ".".join(path), option
+        yield from walk(option.get("options", {}), path)
+
+
+OPTIONS = [
+    pytest.param(option, id=f"{role}-{entry_point}-{name}")
+    for role in ROLES
+    for entry_point, spec in entry_points(role).items()
+    for name, option in walk(spec["options"])
+]
+
+
+def test_every_role_says_what_it_takes() -> None:
+    assert sorted(path.name for path in (ROOT / "roles").iterdir()) == ROLES
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_defaults_of_a_role_are_those_of_its_spec(role: str) -> None:
+    options = [item for spec in entry_points(role).values() for item in spec["options"].items()]
+    expected = {name: option["default"] for name, option in options if "default" in option}
+    assert load(role, "defaults/main.yml") == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_has_its_tasks_and_its_options_bear_its_name(role: str) -> None:
+    for entry_point, spec in entry_points(role).items():
+        assert (ROOT / "roles" / role / "tasks" / f"{entry_point}.yml").is_file()
+        if entry_point != "main":
+            assert [name for name in spec["options"] if not name.startswith(f"{role}_{entry_point}")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_of_a_role_bears_its_name(role: str) -> None:
+    names = [*entry_points(role)["main"]["options"], *(name.removeprefix("__") for name in load(role, "vars/main.yml"))]
+    assert [name for name in names if not name.startswith(f"{role}_")] == []
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_has_a_description_and_a_type(option: Mapping[str, Any]) -> None:
+    assert option["description"]
+    assert option["type"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_default_is_of_its_type_and_among_its_choices(option: Mapping[str, Any]) -> None:
+    types = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict}
+    if "default" in option:
+        assert type(option["default"]) is types[option["type"]]
+        assert option["default"] in option.get("choices", [option["default"]])
+        assert not option.get("required")
+    if option["type"] == "list":
+        assert option["elements"] in types
+
+
+def test_every_server_and_worker_class_that_can_be_chosen_is_known() -> None:
+    options = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
+    assert sorted(server_table()) == sorted(options["kind"]["choices"])
+    classes = {name for server in server_table().values() for name in server["worker_classes"]}
+    assert classes == set(options["worker_class"]["choices"])
+
+
+@pytest.mark.parametrize("name", sorted(server_table()))
+def test_a_server_has_its_template_and_each_worker_class_its_locked_packages(name: str) -> None:
+    server, role = server_table()[name], ROOT / "roles" / "wsgi"
+    assert (role / "templates" / f"{server['config']}.j2").is_file()
+    for worker_class in server["worker_classes"].values():
+        lock = (role / "files" / "servers" / worker_class["lock"]).read_text()
+        assert "--hash=sha256:" in lock
+
+
+def requirements() -> list[Path]:
+    return sorted({*ROOT.glob("roles/*/files/**/*.txt"), *ROOT.glob("files/*/requirements.txt")})
+
+
+@pytest.mark.parametrize("path", requirements(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_that_reaches_a_host_is_locked_by_version_and_hash(path: Path) -> None:
+    logical = path.read_text().replace("\\\n", " ").splitlines()
+    lines = [line for line in logical if line.strip() and not line.lstrip().startswith("#")]
+    assert lines
+    assert [line for line in lines if "==" not in line or "--hash=sha256:" not in line] == []
+
+
+def test_the_platforms_own_python_is_one_that_it_offers_and_new_enough_for_every_server() -> None:
+    for platform, offer in load("python", "vars/main.yml")["__python_platforms"].items():
+        assert offer["auto"] in offer["packages"], platform
+        for version in offer["packages"]:
+            assert tuple(map(int, version.split("."))) >= LEAST_VERSION, platform

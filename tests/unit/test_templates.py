@@ -1,0 +1,513 @@
+"""Every template of every role, rendered by Ansible itself without a host, and read by whatever will read it."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor
+from conftest import GROUP, OWNER, ROOT, run_ansible
+
+Text = Callable[[str], str]
+
+TEMPLATES = sorted(str(path.relative_to(ROOT / "roles")) for path in ROOT.glob("roles/*/templates/**/*.j2"))
+FAMILIES = ("Debian", "RedHat")
+PASSWORD = "correct horse battery staple"
+
+
+class Rendering(NamedTuple):
+    """One template with the variables that its role's tasks and the operator give it."""
+
+    template: str
+    variables: Mapping[str, Any] = {}
+    family: str = "Debian"
+
+
+def task_variables(role: str, file: str) -> dict[str, Any]:
+    """Return the variables that the tasks of a role define for themselves."""
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / f"{file}.yml").read_text())
+    variables: dict[str, Any] = {}
+    for task in tasks:
+        variables |= task.get("vars", {}) | task.get("ansible.builtin.set_fact", {})
+    return variables
+
+
+def nginx_site(*locations: Mapping[str, Any], nginx_ipv6_enabled: bool = True, **more: Any) -> dict[str, Any]:
+    site = {"name": "shop", "listen": 18080, "server_names": ["shop.example"], "locations": list(locations), **more}
+    return {**task_variables("nginx", "site"), "nginx_site": site, "nginx_ipv6_enabled": nginx_ipv6_enabled}
+
+
+def location(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
+    return {"name": name, "prefix": prefix, "servers": [f"unix:/srv/{name}.sock"], **more}
+
+
+def supervisord(**more: Any) -> dict[str, Any]:
+    secret = {"sha1": hashlib.sha1(PASSWORD.encode()).hexdigest()}
+    return {**task_variables("supervisor", "install"), "__supervisor_web_secret": secret, **more}
+
+
+def wsgi(**keys: Any) -> dict[str, Any]:
+    app = {"name": "shop", "source": {"path": "files/hello_flask"}, "entrypoint": "shop:app", **keys}
+    return {
+        "wsgi_apps": [app, {**app, "name": "api", "site": {"prefix": "/api"}}],
+        **task_variables("wsgi", "resolve"),
+        "__wsgi_app": "{{ __wsgi_resolved.apps | first }}",
+    }
+
+
+NGINX, CONF_D = "nginx/templates/etc/nginx/nginx.conf.j2", "nginx/templates/etc/nginx/conf.d"
+SUPERVISORD = "supervisor/templates/etc/supervisord/supervisord.conf.j2"
+UNIT = "supervisor/templates/etc/systemd/system/supervisord.service.j2"
+GUNICORN = "wsgi/templates/gunicorn.conf.py.j2"
+WORKER_CLASSES = ("sync", "gthread", "gevent")
+# Values that are no default and that survive only when they are written with care.
+CAREFUL = {
+    "entrypoint": """shop:create_app("it's", path='C:\\\\x', größe=1)""",
+    "server": {"preload_enabled": True, "workers": 7, "timeout": 11, "graceful_timeout": 12, "keepalive": 99},
+}
+
+RENDERINGS = {
+    **{f"nginx-{family}": Rendering(NGINX, family=family) for family in FAMILIES},
+    "nginx-plain": Rendering(NGINX, {"nginx_gzip_enabled": False, "nginx_worker_processes": 3}),
+    "nginx-unit": Rendering("nginx/templates/etc/systemd/system/nginx.service.d/baremetal-web.conf.j2"),
+    "site-root": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(location("shop"))),
+    "site-prefix": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(location("shop", "/gunicorn"))),
+    "site-several": Rendering(
+        f"{CONF_D}/site.conf.j2",
+        nginx_site(location("shop"), location("api", "/api", read_timeout=305, max_body_size="1g")),
+    ),
+    "site-ipv4": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(location("shop"), nginx_ipv6_enabled=False)),
+    "site-second": Rendering(
+        f"{CONF_D}/site.conf.j2",
+        nginx_site(location("second", "/a.b~c"), server_names=["second.example"], catch_all_enabled=False),
+    ),
+    "50x": Rendering("nginx/templates/usr/local/share/nginx/50x.html.j2"),
+    "path": Rendering(
+        "python/templates/etc/profile.d/path.sh.j2",
+        {"python_path": {"name": "tools", "directories": ["PLACE/tools/bin", "PLACE/apps/*/bin"]}},
+    ),
+    "supervisord": Rendering(SUPERVISORD, supervisord()),
+    "supervisord-password": Rendering(SUPERVISORD, supervisord(supervisor_web_password=PASSWORD)),
+    "supervisord-no-web": Rendering(SUPERVISORD, supervisord(supervisor_web_enabled=False)),
+    "supervisorctl": Rendering("supervisor/templates/opt/baremetal/etc/supervisord.conf.j2"),
+    "unit": Rendering(UNIT),
+    "sysusers": Rendering("wsgi/templates/etc/sysusers.d/baremetal-web.conf.j2", wsgi(user="web")),
+    **{f"gunicorn-{name}": Rendering(GUNICORN, wsgi(server={"worker_class": name})) for name in WORKER_CLASSES},
+    "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
+}
+GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-")]
+
+
+def play() -> list[dict[str, Any]]:
+    """Return a play that renders everything and writes the results beside itself."""
+    tasks: list[dict[str, Any]] = []
+    for family in FAMILIES:
+        facts = {"os_family": family, "processor_nproc": 2, "hostname": "web1", "cacheable": True}
+        tasks.append({"name": f"Be of the family {family}", "ansible.builtin.set_fact": facts})
+        tasks += [
+            {
+                "name": f"Render {name}",
+                "ansible.builtin.set_fact": {
+                    "text": f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/{rendering.template}') }}}}"
+                },
+                "vars": dict(rendering.variables),
+                "register": f"rendered_{index}",
+                "ignore_errors": True,
+            }
+            for index, (name, rendering) in enumerate(RENDERINGS.items())
+            if rendering.family == family
+        ]
+    results = ", ".join(f"'{name}': rendered_{index}" for index, name in enumerate(RENDERINGS))
+    content = f"{{{{ {{ {results} }} | to_json }}}}"
+    tasks.append(
+        {
+            "name": "Write the results",
+            "ansible.builtin.copy": {"content": content, "dest": "{{ playbook_dir }}/results.json", "mode": "0600"},
+        }
+    )
+    files = [f"{ROOT}/roles/{path.parent.parent.name}/{path.parent.name}/main.yml" for path in sorted(variable_files())]
+    return [{"name": "Render", "hosts": "web1", "gather_facts": False, "vars_files": files, "tasks": tasks}]
+
+
+def variable_files() -> list[Path]:
+    return [*ROOT.glob("roles/*/defaults/main.yml"), *ROOT.glob("roles/*/vars/main.yml")]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Render everything in one run of ansible-playbook; return its results by name."""
+    place = tmp_path_factory.mktemp("rendered")
+    (place / "play.yml").write_text(json.dumps(play()))
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (place / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"web1": local}}}))
+    run_ansible(place, "playbook", "-i", "hosts.yml", "play.yml")
+    return json.loads((place / "results.json").read_text())
+
+
+@pytest.fixture
+def text(rendered: dict[str, Any]) -> Text:
+    def _text(name: str) -> str:
+        assert not rendered[name].get("failed"), rendered[name].get("msg")
+        return rendered[name]["ansible_facts"]["text"]
+
+    return _text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_template_is_rendered_here(template: str) -> None:
+    assert template in {rendering.template for rendering in RENDERINGS.values()}
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_a_template_is_complete_with_the_defaults_of_its_role(text: Text, name: str) -> None:
+    lines = text(name).splitlines(keepends=True)
+    assert lines[-1].endswith("\n")
+    assert "Ansible managed" in "".join(lines[:6])
+    assert not [line for line in lines if "{{" in line or "{%" in line]
+    assert not [line for line in lines if line.rstrip("\n") != line.rstrip()]
+    assert "\n\n\n" not in "".join(lines)
+
+
+class Directive(NamedTuple):
+    """One line of nginx's configuration, with the blocks around it; a server block is told by its names."""
+
+    block: tuple[str, ...]
+    words: list[str]
+
+
+def directives(config: str) -> list[Directive]:
+    stack: list[str] = []
+    found: list[Directive] = []
+    names = iter(re.findall(r"^ *server_name (.*);$", config, re.MULTILINE))
+    for line in re.sub(r"^\s*#.*$", "", config, flags=re.MULTILINE).replace("'\n", "' ").splitlines():
+        words = line.strip()
+        if words.endswith("{"):
+            block = words.removesuffix("{").strip()
+            stack.append(f"server {next(names)}" if block == "server" else block)
+        elif words == "}":
+            stack.pop()
+        elif words:
+            assert words.endswith(";"), words
+            found.append(Directive(tuple(stack), shlex.split(words.removesuffix(";"))))
+    assert stack == []
+    return found
+
+
+def settings(config: str, block: str) -> dict[str, str]:
+    """Return what stands in one block of nginx, by name; headers by their own names."""
+    found = {}
+    for directive in directives(config):
+        if directive.block[-1:] == (block,):
+            name, *values = directive.words
+            key = values.pop(0) if name == "proxy_set_header" else name
+            found[key] = " ".join(values)
+    assert found, f"there is no {block}"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "prefix"), [("site-root", "/", ""), ("site-prefix", "/gunicorn/", "/gunicorn")]
+)
+def test_an_app_is_told_its_prefix_and_no_client_can_tell_it_another(
+    text: Text, name: str, place: str, prefix: str
+) -> None:
+    found = settings(text(name), f"location {place}")
+    assert found["proxy_pass"] == "http://shop"  # without a path: the app gets the whole one
+    assert found["SCRIPT_NAME"] == found["X-Forwarded-Prefix"] == prefix
+    assert found["Forwarded"] == ""
+
+
+def test_a_path_that_only_looks_like_the_prefix_is_refused(text: Text) -> None:
+    (condition,) = [found.block[-1] for found in directives(text("site-second")) if found.words == ["return", "400"]]
+    (pattern,) = re.findall(r'if \(\$request_uri !~ "(.*)"\)', condition)
+    for path in ("/a.b~c/", "/a.b~c/x", "/a.b~c?x"):
+        assert re.search(pattern, path)
+    for path in ("/axb~c/", "/%61.b~c/", "//a.b~c/", "/a.b~cd/"):
+        assert not re.search(pattern, path)
+
+
+def test_a_path_outside_of_every_prefix_is_not_found(text: Text) -> None:
+    assert settings(text("site-prefix"), "location /") == {"return": "404"}
+
+
+def test_each_location_has_its_own_upstream_and_limits(text: Text) -> None:
+    config = text("site-several")
+    for name, place, read_timeout, size in (("shop", "/", "60s", "10m"), ("api", "/api/", "305s", "1g")):
+        found = settings(config, f"location {place}")
+        assert found["proxy_pass"] == f"http://{name}"
+        assert found["proxy_read_timeout"] == read_timeout
+        assert found["client_max_body_size"] == size
+        assert settings(config, f"upstream {name}")["server"] == f"unix:/srv/{name}.sock"
+
+
+def test_a_server_keeps_idle_connections_longer_than_nginx_does(text: Text) -> None:
+    upstream = settings(text("site-root"), "upstream shop")["keepalive_timeout"]
+    assert int(upstream.removesuffix("s")) < configuration(text("gunicorn-gthread"))["keepalive"]
+
+
+def listens(config: str, server: str) -> list[str]:
+    found = [found.words for found in directives(config) if found.block == (f"server {server}",)]
+    return [" ".join(words[1:]) for words in found if words[0] == "listen"]
+
+
+@pytest.mark.parametrize(("server", "more"), [("shop.example", ""), ("_", " default_server")])
+def test_ipv6_is_listened_on_unless_the_host_has_none(text: Text, server: str, more: str) -> None:
+    assert listens(text("site-root"), server) == [f"18080{more}", f"[::]:18080{more}"]
+    assert listens(text("site-ipv4"), server) == [f"18080{more}"]
+
+
+def test_an_unknown_host_gets_no_answer_from_the_one_site_of_a_port_that_catches_all(text: Text) -> None:
+    assert settings(text("site-root"), "server _")["return"] == "444"
+    assert not [found for found in directives(text("site-second")) if "default_server" in found.words]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nginx_reads_the_sites_and_runs_as_the_platforms_own_user(text: Text, family: str) -> None:
+    words = directives(text(f"nginx-{family}"))
+    platform = yaml.safe_load((ROOT / "roles/nginx/vars/main.yml").read_text())["__nginx_platforms"][family]
+    assert ((), ["user", platform["user"]]) in words
+    assert (("http",), ["include", "/etc/nginx/conf.d/*.conf"]) in words
+    groups = yaml.safe_load((ROOT / "roles/wsgi/vars/main.yml").read_text())["__wsgi_socket_groups"]
+    assert groups[family] == platform["user"]  # for its group may connect to the apps' sockets
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+@pytest.mark.parametrize("site", ["site-root", "site-prefix", "site-several", "site-ipv4"])
+@pytest.mark.parametrize("main", ["nginx-Debian", "nginx-RedHat", "nginx-plain"])
+def test_nginx_takes_its_configuration(text: Text, tmp_path: Path, main: str, site: str) -> None:
+    for directory in ("etc/nginx/conf.d", "var/log/nginx", "run"):
+        (tmp_path / directory).mkdir(parents=True)
+    (tmp_path / "etc/nginx/mime.types").write_text("types {}\n")
+    conf_d = tmp_path / "etc/nginx/conf.d"
+    (conf_d / "shop.conf").write_text(text(site))
+    (conf_d / "second.conf").write_text(text("site-second"))
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (conf_d / "temporary.conf").write_text("".join(f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in kinds))
+    config = re.sub(r"(?<=[ \t])/(?=(etc|var|run|usr)/)", f"{tmp_path}/", text(main))
+    config = re.sub(r"^user .*;", f"user {OWNER} {GROUP};", config, flags=re.MULTILINE)
+    (tmp_path / "nginx.conf").write_text(config)
+    command = ["nginx", "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    unexpected = [line for line in done.stderr.splitlines() if "[warn]" in line and '"user" directive' not in line]
+    assert unexpected == []
+
+
+class Profile:
+    """The profile, with the directories that it is about."""
+
+    def __init__(self, text: str, place: Path):
+        for name in ("tools/bin", "apps/one/bin", "apps/two/bin"):
+            (place / name).mkdir(parents=True)
+        (place / "apps" / "none").mkdir()
+        self.file = place / "profile.sh"
+        self.file.write_text(text.replace("PLACE", str(place)))
+        self.added = [str(place / name) for name in ("tools/bin", "apps/one/bin", "apps/two/bin")]
+
+    def run(self, shell: str, script: str, path: str = "/usr/bin:/bin") -> str:
+        words = shlex.split(shell)
+        program = shutil.which(words[0])
+        if not program:
+            pytest.skip(f"{words[0]} is not installed")
+        command = [program, *words[1:], "-c", script.replace("PROFILE", f". {self.file}")]
+        done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+
+@pytest.fixture
+def profile(text: Text, tmp_path: Path) -> Profile:
+    return Profile(text("path"), tmp_path)
+
+
+SHELLS = pytest.mark.parametrize("shell", ["sh", "sh -eu", "dash -eu", "bash", "bash -eu", "bash --posix -eu"])
+
+
+@SHELLS
+@pytest.mark.parametrize("times", [1, 3])
+def test_each_directory_is_once_and_last_on_the_path_however_often_the_profile_is_read(
+    profile: Profile, shell: str, times: int
+) -> None:
+    out = profile.run(shell, f"{'PROFILE; ' * times} echo $PATH")
+    assert out.strip().split(":") == ["/usr/bin", "/bin", *profile.added]
+
+
+@SHELLS
+def test_a_directory_that_is_on_the_path_already_stays_where_it_is(profile: Profile, shell: str) -> None:
+    out = profile.run(shell, "PROFILE; echo $PATH", path=f"{profile.added[1]}:/usr/bin:/bin")
+    assert out.strip().split(":") == [profile.added[1], "/usr/bin", "/bin", profile.added[0], profile.added[2]]
+
+
+@SHELLS
+def test_programs_inherit_the_path_and_nothing_else_of_the_profile(profile: Profile, shell: str) -> None:
+    inherited = profile.run(shell, "PROFILE; sh -c 'echo $PATH'")
+    assert inherited.strip().endswith(profile.added[-1])
+    names = [re.findall(r"^([a-z]\w*)=", profile.run(shell, f"{read} set"), re.MULTILINE) for read in ("", "PROFILE;")]
+    assert names[0] == names[1]
+
+
+def unit(config: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None, strict=True)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(config)
+    return parser
+
+
+def ini(config: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.read_string(config)
+    return parser
+
+
+def test_systemd_starts_supervisord_with_the_configuration_and_the_directory_that_it_is_given(text: Text) -> None:
+    service, config = unit(text("unit"))["Service"], ini(text("supervisord"))
+    directory = "/etc/supervisord"
+    assert service["ExecStart"].split()[-2:] == ["--configuration", f"{directory}/supervisord.conf"]
+    assert config["include"]["files"] == f"{directory}/conf.d/*.conf"
+    runtime = f"/run/{service['RuntimeDirectory']}"
+    assert config["unix_http_server"]["file"] == f"{runtime}/supervisor.sock"
+    assert os.path.dirname(config["supervisord"]["pidfile"]) == runtime
+    assert int(config["supervisord"]["minfds"]) <= int(service["LimitNOFILE"])
+
+
+def test_supervisorctl_speaks_to_the_socket_that_supervisord_listens_on(text: Text) -> None:
+    url = ini(text("supervisorctl"))["supervisorctl"]["serverurl"]
+    assert url == f"unix://{ini(text('supervisord'))['unix_http_server']['file']}"
+
+
+def test_a_program_is_not_killed_by_systemd_before_supervisord_would(text: Text) -> None:
+    spec = yaml.safe_load((ROOT / "roles/supervisor/meta/argument_specs.yml").read_text())["argument_specs"]
+    patience = spec["program"]["options"]["supervisor_program"]["options"]["stopwaitsecs"]["default"]
+    assert int(unit(text("unit"))["Service"]["TimeoutStopSec"]) > patience
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("name", ["unit", "nginx-unit"])
+def test_systemd_knows_every_setting_of_its_units(text: Text, tmp_path: Path, name: str) -> None:
+    head = "" if name == "unit" else "[Unit]\nDescription=nginx\n[Service]\nExecStart=/bin/true\n"
+    (tmp_path / "one.service").write_text(head + re.sub(r"(?<==)/opt/\S+", "/bin/true", text(name)))
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "one.service")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if str(tmp_path) in line] == []
+
+
+def test_the_client_finds_supervisord_by_its_configuration(text: Text, tmp_path: Path) -> None:
+    (tmp_path / "supervisord.conf").write_text(text("supervisord"))
+    client = Supervisor(str(tmp_path / "supervisord.conf"))
+    config = ini(text("supervisord"))
+    assert client.directory == os.path.dirname(config["include"]["files"])
+    assert client.log_directory == config["supervisord"]["childlogdir"]
+    assert client.socket == config["unix_http_server"]["file"]
+
+
+@pytest.fixture
+def servers(text: Text, tmp_path: Path) -> Callable[[str], dict[str, dict[str, Any]]]:
+    """Let supervisord's own code read its configuration; return its servers by their section."""
+    options = pytest.importorskip("supervisor.options")
+
+    def _servers(name: str) -> dict[str, dict[str, Any]]:
+        config = tmp_path / "supervisord.conf"
+        moved = re.sub(
+            r"(?<== )/(var|run|etc)/[^/\s]*(/[^/\s]*)?(?=/|$)", str(tmp_path), text(name), flags=re.MULTILINE
+        )
+        config.write_text(re.sub(r"^chown = .*$", f"chown = {OWNER}:{GROUP}", moved, flags=re.MULTILINE))
+        server = options.ServerOptions()
+        server.realize(["--configuration", str(config)])
+        return {found["section"]: found for found in server.server_configs}
+
+    return _servers
+
+
+@pytest.mark.parametrize("name", ["supervisord", "supervisord-password"])
+def test_the_web_interface_is_on_loopback_and_lets_in_who_has_the_password(
+    servers: Callable[[str], dict[str, dict[str, Any]]], name: str
+) -> None:
+    http = pytest.importorskip("supervisor.http")
+    web = servers(name)["inet_http_server"]
+    assert web["host"] == "127.0.0.1"
+    door = http.encrypted_dictionary_authorizer({web["username"]: web["password"]})
+    assert door.authorize((web["username"], PASSWORD))
+    for password in ("", "wrong", web["password"]):
+        assert not door.authorize((web["username"], password))
+
+
+@pytest.mark.parametrize("name", ["supervisord", "supervisord-password"])
+def test_no_password_stands_in_the_configuration(text: Text, name: str) -> None:
+    assert PASSWORD not in text(name)
+
+
+def test_supervisord_without_a_web_interface_listens_on_its_socket_alone(
+    servers: Callable[[str], dict[str, dict[str, Any]]], text: Text
+) -> None:
+    assert list(servers("supervisord-no-web")) == ["unix_http_server"]
+    assert "password" not in text("supervisord-no-web")
+
+
+def test_the_socket_of_supervisord_is_open_to_its_group_and_closed_to_others(text: Text) -> None:
+    socket = ini(text("supervisord"))["unix_http_server"]
+    assert int(socket["chmod"], 8) & 0o007 == 0
+    assert socket["chown"].startswith("root:")
+
+
+def test_each_user_of_an_app_is_one_account_without_a_login(text: Text) -> None:
+    lines = [shlex.split(line) for line in text("sysusers").splitlines() if line and not line.startswith("#")]
+    assert sorted(line[1] for line in lines) == ["web", "wsgi-build"]
+    assert {line[0] for line in lines} == {"u"}
+    assert {line[5] for line in lines} == {"/usr/sbin/nologin"}
+
+
+def configuration(text: str) -> dict[str, Any]:
+    """Run gunicorn's configuration; return what it sets."""
+    found: dict[str, Any] = {}
+    exec(compile(text, "gunicorn.conf.py", "exec"), found)
+    return {name: value for name, value in found.items() if name != "__builtins__"}
+
+
+@pytest.mark.parametrize("name", GUNICORNS)
+def test_gunicorn_knows_every_setting_that_it_is_given(text: Text, name: str) -> None:
+    config = pytest.importorskip("gunicorn.config")
+    known = {setting.name for setting in config.KNOWN_SETTINGS}
+    assert set(configuration(text(name))) - known == set()
+
+
+@pytest.mark.parametrize("name", GUNICORNS)
+def test_gunicorn_takes_every_value_that_it_is_given(text: Text, name: str) -> None:
+    config = pytest.importorskip("gunicorn.config").Config()
+    for setting, value in configuration(text(name)).items():
+        config.set(setting, value)
+        assert config.settings[setting].get() == value
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_gunicorn_gets_the_worker_class_and_the_options_that_this_class_has(text: Text, worker_class: str) -> None:
+    found = configuration(text(f"gunicorn-{worker_class}"))
+    assert found["worker_class"] == worker_class
+    assert ("threads" in found) == (worker_class == "gthread")  # with threads, a sync worker becomes a gthread one
+    assert ("worker_connections" in found) == (worker_class != "sync")
+
+
+def test_gunicorn_gets_what_the_description_says(text: Text) -> None:
+    found = configuration(text("gunicorn-careful"))
+    assert found["wsgi_app"] == CAREFUL["entrypoint"]
+    wanted = {"preload_app": True, "workers": 7, "timeout": 11, "graceful_timeout": 12, "keepalive": 99}
+    assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", GUNICORNS)
+def test_where_gunicorn_listens_is_left_to_the_command_for_two_releases_run_at_once(text: Text, name: str) -> None:
+    found = configuration(text(name))
+    assert not {"bind", "pidfile", "control_socket"} & set(found)
+    assert found["control_socket_disable"] is True
