@@ -107,6 +107,13 @@ def fetch(client: Host, url: str, method: str = "GET", headers: dict[str, str] |
     return Answer(**{**answer, "body": base64.b64decode(answer["body"])})
 
 
+def web_status(host: Host, credentials: str | None) -> int:
+    """Return the status of the first page of supervisord's web interface, asked for on the host itself."""
+    encoded = base64.b64encode((credentials or "").encode()).decode()
+    headers = {} if credentials is None else {"Authorization": f"Basic {encoded}"}
+    return fetch(host, "http://127.0.0.1:9001/", headers=headers).status
+
+
 def pid(host: Host, program: str) -> int:
     """Return the process id of a program of supervisord; 0 when it does not run."""
     printed = host.run(f"{SUPERVISORCTL} pid %s", program).stdout.strip()

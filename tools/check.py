@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 # What the browser test drives; from the distribution, for no browser comes with a Python package.
 BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
-SCENARIOS = ("default", "artifact", "nginx", "supervisor", "refusals", "reboot")
+SCENARIOS = ("default", "artifact", "nginx", "supervisor", "refusals", "release", "reboot")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixC
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
-LAYOUT = 2
+LAYOUT = 3
 MANIFEST = "manifest.json"
 ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
@@ -189,19 +189,23 @@ class Releases:
 
     def program(self, release: str) -> dict[str, Any]:
         """Return the program of a release, its places filled in."""
-        places = {"release": self.path(release), "socket": self.socket(release)}
         program = dict(self.app["program"], name=self.program_name(release))
         for key in ("command", "directory"):
-            program[key] = Template(program[key]).substitute(places)
+            program[key] = Template(program[key]).substitute(self.places(release))
         # supervisord's own notation holds neither every quote nor a line break; a shell's does.
         script = f". {shlex.quote(self.environment_path(release))} && exec {program['command']}"
         program["command"] = f"/bin/sh -c {shlex.quote(script)}"
         program["environment"] = {}
         return program
 
+    def places(self, release: str) -> dict[str, str]:
+        """Return what the placeholders of a server's command stand for."""
+        return {"release": self.path(release), "socket": self.socket(release)}
+
     def environment(self, release: str) -> dict[str, str]:
         """Return the variables that a release runs with."""
-        return dict(self.app["program"]["environment"], APP_RELEASE=release)
+        own = {"APP_RELEASE": release, "APP_SOCKET": self.socket(release)}
+        return {**self.app["program"]["environment"], **own}
 
     def environment_path(self, release: str) -> str:
         return os.path.join(self.path(release), ENVIRONMENT)
@@ -270,6 +274,7 @@ class Releases:
             environment,
             python,
             requirements,
+            directory=code,
             uv=app["uv"] if os.path.exists(app["uv"]) else "",
             index_url=app["index_url"],
             source_builds=not trusted,
@@ -309,9 +314,7 @@ class Releases:
 
     def check(self, release: str) -> None:
         """Let the server's own checker import the app, as the app's user; raise with the traceback's last line."""
-        command = Template(self.app["server"]["check"]).substitute(
-            release=self.path(release), socket=self.socket(release)
-        )
+        command = Template(self.app["server"]["check"]).substitute(self.places(release))
         program = self.program(release)
         try:
             venv.run(

@@ -59,11 +59,11 @@ def _shortened(text: str) -> str:
 def _environment(variables: dict[str, Any]) -> str:
     """Quote variables for supervisord, which knows no escape inside quotes; the message never shows a value."""
     for name, value in variables.items():
-        if re.search(r"[\x00-\x1f\x7f\"\\]|(^|\s)[;#]|^'|'$|%\(here\)s", str(value)):
+        if re.search(r"[\x00-\x1f\x7f\"]|\s[;#]|^'|'$|%\(here\)s", str(value)):
             raise SupervisorError(
                 f"The value of the environment variable {name} cannot stand in supervisord's configuration: it has a "
-                "double quote, a backslash, a control character, %(here)s, a ; or # at its start or after a space, or "
-                "a single quote at its start or end. Let the program read it from a file."
+                "double quote, a control character, %(here)s, a ; or # after a space, or a single quote at its start "
+                "or end. Let the program read it from a file."
             )
     return ",".join(f'{name}="{value}"' for name, value in sorted(variables.items())).replace("%", "%%")
 

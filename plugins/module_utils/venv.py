@@ -27,6 +27,7 @@ def run(
     user: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
     seconds: float = 900,
+    directory: str = "/",
 ) -> str:
     """Run a command, as another user when told; raise with the end of its output when it fails or takes too long."""
     with subprocess.Popen(
@@ -37,7 +38,7 @@ def run(
         text=True,
         encoding="utf-8",
         errors="replace",
-        cwd="/",
+        cwd=directory,
         env={
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C.UTF-8",
@@ -109,13 +110,17 @@ def install(
     python: str,
     requirements: list[str],
     *,
+    directory: str = "/",
     uv: str = "",
     index_url: str = "",
     source_builds: bool = False,
     user: dict[str, Any] | None = None,
     home: str = "/root",
 ) -> None:
-    """Make the environment when it is missing and install requirements files, in their order, into it."""
+    """Make the environment when it is missing and install requirements files, in their order, into it.
+
+    A path in a requirements file is relative to ``directory``.
+    """
     interpreter = os.path.join(path, "bin", "python")
     environment = {"HOME": home}
     if uv:
@@ -142,7 +147,13 @@ def install(
             text = stream.read()
         if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
             hashes = ["--require-hashes"] if "--hash=" in text else []
-            run([*command, *hashes, "-r", file], f"Installing {os.path.basename(file)} into {path}", user, environment)
+            run(
+                [*command, *hashes, "-r", file],
+                f"Installing {os.path.basename(file)} into {path}",
+                user,
+                environment,
+                directory=directory,
+            )
     lock = os.path.join(path, ".lock")
     if os.path.exists(lock):  # uv's, which it leaves open to everybody
         os.chmod(lock, 0o600)

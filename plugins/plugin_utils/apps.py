@@ -38,11 +38,14 @@ _PATTERNS = {
         "unix, or HOST:PORT such as 127.0.0.1:5000",
     ),
 }
+_MOST = {
+    "server.graceful_timeout": 900,  # systemd gives supervisord 930 s to stop everything
+}
 _SERVER_NAME = r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?"
 # The nginx and supervisord roles' own dictionaries, which may come from anybody.
 _DICTIONARY_PATTERNS = {
     "nginx_site": {
-        "name": r"[A-Za-z0-9._-]+",
+        "name": r"[A-Za-z0-9._+-]+",
         "server_names": _SERVER_NAME,
         "prefix": _PATTERNS["site.prefix"][0],
         "servers": r"[A-Za-z0-9_.:/\[\]@-]+( [a-z_]+(=[A-Za-z0-9.]+)?)*",
@@ -171,6 +174,10 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
         value = _value(app, key)
         if value < least:
             yield f"{key} is {value}; it must be {least} or more"
+    for key, most in _MOST.items():
+        value = _value(app, key)
+        if value > most:
+            yield f"{key} is {value}; it must be {most} or less"
     if not 1 <= app["site"]["listen"] <= 65535:
         yield f"site.listen is {app['site']['listen']}; a port is a number from 1 to 65535"
     for name in app["site"]["server_names"]:
@@ -289,13 +296,11 @@ def _workers(server: Mapping[str, Any], formula: Mapping[str, int], cpus: int) -
 
 
 def _program(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe the app in supervisord's words; the release module fills in $release, $socket and APP_RELEASE."""
-    bind = app["server"]["bind"]
-    tcp = "" if bind == "unix" else " " + server["tcp"].replace("$bind", bind)
+    """Describe the app in supervisord's words; the release module fills in $release, and adds to the environment."""
     return complete(
         {
             "name": app["name"],
-            "command": server["command"] + tcp,
+            "command": server["command"],
             "directory": "$release/app",
             "user": app["user"],
             "environment": {
@@ -325,7 +330,7 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         sites.append(
             {
                 # By its place, not by an app: apps come, go, and change their order.
-                "name": f"{port}-{min(server_names, key=_names_first).replace('*', '_').replace(':', '_')}",
+                "name": f"{port}-{min(server_names, key=_names_first).replace('*', '+').replace(':', '_')}",
                 "listen": port,
                 "catch_all_enabled": port not in ports,
                 "server_names": members[0]["site"]["server_names"],

@@ -425,15 +425,6 @@ def test_a_number_of_workers_that_is_given_is_taken_on_any_host(describe: Descri
     assert app["server"]["workers"] == 5
 
 
-def test_an_address_is_listened_on_beside_the_releases_own_socket(describe: Describe) -> None:
-    (plain,) = resolved(describe())["apps"]
-    (bound,) = resolved(describe(server={"bind": "127.0.0.1:5000"}))["apps"]
-    command, more = plain["program"]["command"], bound["program"]["command"]
-    assert "unix:$socket" in command
-    assert more.startswith(f"{command} ")
-    assert "127.0.0.1:5000" in more.removeprefix(command).split()
-
-
 @pytest.mark.parametrize("graceful_timeout", [1, 30, 300])
 def test_supervisord_waits_longer_than_the_server_takes_to_finish_its_requests(
     describe: Describe, graceful_timeout: int

@@ -225,7 +225,8 @@ def test_the_places_of_a_release_are_filled_into_its_program_and_only_there(desc
     assert program["name"] == f"shop-{A}"
     assert described.socket(A) in program["command"]
     assert program["directory"] == f"{described.path(A)}/app"
-    assert described.environment(A) == {**described.app["program"]["environment"], "APP_RELEASE": A}
+    own = {"APP_RELEASE": A, "APP_SOCKET": described.socket(A)}
+    assert described.environment(A) == {**described.app["program"]["environment"], **own}
     assert "$socket" in described.app["program"]["command"]
     assert "APP_RELEASE" not in described.app["program"]["environment"]
 

@@ -9,11 +9,14 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 import yaml
@@ -62,7 +65,7 @@ def supervisord(**more: Any) -> dict[str, Any]:
 def wsgi(**keys: Any) -> dict[str, Any]:
     app = {"name": "shop", "source": {"path": "files/hello_flask"}, "entrypoint": "shop:app", **keys}
     return {
-        "wsgi_apps": [app, {**app, "name": "api", "site": {"prefix": "/api"}}],
+        "wsgi_apps": [app, {**app, "name": "api", "site": {"prefix": "/api"}, "server": {}}],
         **task_variables("wsgi", "resolve"),
         "__wsgi_app": "{{ __wsgi_resolved.apps | first }}",
     }
@@ -71,6 +74,9 @@ def wsgi(**keys: Any) -> dict[str, Any]:
 NGINX, CONF_D = "nginx/templates/etc/nginx/nginx.conf.j2", "nginx/templates/etc/nginx/conf.d"
 SUPERVISORD = "supervisor/templates/etc/supervisord/supervisord.conf.j2"
 UNIT = "supervisor/templates/etc/systemd/system/supervisord.service.j2"
+with socket.create_server(("127.0.0.1", 0)) as free:
+    FREE_PORT = free.getsockname()[1]
+APP_SOCKET = "/srv/wsgi/app/run/release.sock"
 GUNICORN = "wsgi/templates/gunicorn.conf.py.j2"
 WORKER_CLASSES = ("sync", "gthread", "gevent")
 # Values that are no default and that survive only when they are written with care.
@@ -106,9 +112,10 @@ RENDERINGS = {
     "unit": Rendering(UNIT),
     "sysusers": Rendering("wsgi/templates/etc/sysusers.d/baremetal-web.conf.j2", wsgi(user="web")),
     **{f"gunicorn-{name}": Rendering(GUNICORN, wsgi(server={"worker_class": name})) for name in WORKER_CLASSES},
+    "gunicorn-address": Rendering(GUNICORN, wsgi(server={"bind": f"127.0.0.1:{FREE_PORT}"})),
     "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
 }
-GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-")]
+GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-") and name != "gunicorn-address"]
 
 
 def play() -> list[dict[str, Any]]:
@@ -472,8 +479,9 @@ def test_each_user_of_an_app_is_one_account_without_a_login(text: Text) -> None:
 def configuration(text: str) -> dict[str, Any]:
     """Run gunicorn's configuration; return what it sets."""
     found: dict[str, Any] = {}
-    exec(compile(text, "gunicorn.conf.py", "exec"), found)
-    return {name: value for name, value in found.items() if name != "__builtins__"}
+    with mock.patch.dict(os.environ, APP_SOCKET=APP_SOCKET):
+        exec(compile(text, "gunicorn.conf.py", "exec"), found)
+    return {name: value for name, value in found.items() if name[0] != "_" and not isinstance(value, ModuleType)}
 
 
 @pytest.mark.parametrize("name", GUNICORNS)
@@ -507,7 +515,19 @@ def test_gunicorn_gets_what_the_description_says(text: Text) -> None:
 
 
 @pytest.mark.parametrize("name", GUNICORNS)
-def test_where_gunicorn_listens_is_left_to_the_command_for_two_releases_run_at_once(text: Text, name: str) -> None:
+def test_gunicorn_shares_no_file_with_another_release_for_two_run_at_once(text: Text, name: str) -> None:
     found = configuration(text(name))
-    assert not {"bind", "pidfile", "control_socket"} & set(found)
+    assert found["bind"] == [f"unix:{APP_SOCKET}"]
+    assert not {"pidfile", "control_socket"} & set(found)
     assert found["control_socket_disable"] is True
+
+
+def test_two_releases_can_listen_on_the_address_of_an_app_at_once(text: Text) -> None:
+    config = pytest.importorskip("gunicorn.config").Config()
+    servers = [SimpleNamespace(cfg=config, log=None, LISTENERS=[]) for _ in range(2)]
+    for server in servers:
+        configuration(text("gunicorn-address"))["when_ready"](server)
+    listeners = [listener for server in servers for listener in server.LISTENERS]
+    assert [listener.getsockname() for listener in listeners] == [("127.0.0.1", FREE_PORT)] * 2
+    for listener in listeners:
+        listener.close()

@@ -1,6 +1,5 @@
 """supervisord's web interface, for those who have its password."""
 
-import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from testinfra.host import Host
 
-from probes import App, eventually, fetch
+from probes import App, eventually, web_status
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 TUNNEL = "127.0.0.1:29001"
@@ -31,19 +30,12 @@ def password(host: Host) -> str:
     return host.file("/etc/supervisord/web-password").content_string.strip()
 
 
-def status(host: Host, credentials: str | None) -> int:
-    """Return the status of the first page, asked for on the host itself."""
-    encoded = base64.b64encode((credentials or "").encode()).decode()
-    headers = {} if credentials is None else {"Authorization": f"Basic {encoded}"}
-    return fetch(host, "http://127.0.0.1:9001/", headers=headers).status
-
-
 def test_nobody_gets_in_without_the_password(host: Host) -> None:
-    assert [status(host, credentials) for credentials in (None, "admin:", "admin:wrong")] == [401, 401, 401]
+    assert [web_status(host, credentials) for credentials in (None, "admin:", "admin:wrong")] == [401, 401, 401]
 
 
 def test_the_password_opens_it(host: Host) -> None:
-    assert status(host, f"admin:{password(host)}") == 200
+    assert web_status(host, f"admin:{password(host)}") == 200
 
 
 def test_every_host_has_a_password_of_its_own(host: Host, neighbour: Host) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import SUPERVISORCTL, environment, eventually, pid, play
+from probes import SUPERVISORCTL, environment, eventually, pid, play, web_status
 
 CONVERGE = "molecule/supervisor/converge.yml"
+PASSWORD = "correct-horse-battery"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,6 +77,13 @@ def test_bad_input_is_refused_and_nothing_restarts(host: Host, variables: dict[s
     assert code == 2
     assert sentence in output
     assert pid(host, "steady") == steady
+
+
+def test_a_password_that_is_given_opens_the_web_interface_in_place_of_the_generated_one(host: Host) -> None:
+    generated = host.file("/etc/supervisord/web-password").content_string.strip()
+    assert play(CONVERGE, supervisor_web_password=PASSWORD)[0] == 0
+    assert [web_status(host, f"admin:{password}") for password in (PASSWORD, generated)] == [200, 401]
+    assert PASSWORD not in host.file("/etc/supervisord/supervisord.conf").content_string
 
 
 def test_the_stack_is_not_needed(host: Host) -> None:
