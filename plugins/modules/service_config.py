@@ -236,10 +236,12 @@ def main() -> None:
         unwanted(module),
     )
     service = Service(module, wanted["name"]) if wanted["name"] else None
-    mark = os.path.join(MARKS, hashlib.sha256("\n".join(transaction.before).encode()).hexdigest()[:16])
+    places = "\n".join(entry.path for entry in transaction.entries)
+    mark = os.path.join(MARKS, hashlib.sha256(places.encode()).hexdigest()[:16])
+    cut_off = os.path.exists(mark)
     state = service.properties() if service else {}
     settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
-    changed = bool(transaction.changed) or not settled or os.path.exists(mark)
+    changed = bool(transaction.changed) or not settled or cut_off
     result = {"changed": changed, "files": transaction.changed, "action": "none", "diff": transaction.diff()}
     if service:
         for port in wanted["ports"]:
@@ -262,7 +264,7 @@ def main() -> None:
             code, out, err = module.run_command(wanted["check"], handle_exceptions=False)
             if code:
                 raise Refused(f"{' '.join(wanted['check'])} says: {(err or out).strip()}")
-        if units:
+        if units or cut_off:
             module.run_command(["systemctl", "daemon-reload"], check_rc=True)
         if service:
             result["action"] = apply(service, "restart" if unit_file in units else wanted["on_change"])

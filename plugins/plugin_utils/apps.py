@@ -38,9 +38,6 @@ _PATTERNS = {
         "unix, or HOST:PORT such as 127.0.0.1:5000",
     ),
 }
-_MOST = {
-    "server.graceful_timeout": 900,  # systemd gives supervisord 930 s to stop everything
-}
 _SERVER_NAME = r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?"
 # The nginx and supervisord roles' own dictionaries, which may come from anybody.
 _DICTIONARY_PATTERNS = {
@@ -75,6 +72,9 @@ _LEAST = {
     "server.max_requests_jitter": 0,
     "health.timeout": 1,
     "releases_kept": 1,
+}
+_MOST = {
+    "server.graceful_timeout": 900,  # systemd gives supervisord 930 s to stop everything
 }
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
