@@ -264,7 +264,7 @@ def main() -> None:
             code, out, err = module.run_command(wanted["check"], handle_exceptions=False)
             if code:
                 raise Refused(f"{' '.join(wanted['check'])} says: {(err or out).strip()}")
-        if units or cut_off:
+        if units or (service and cut_off):
             module.run_command(["systemctl", "daemon-reload"], check_rc=True)
         if service:
             result["action"] = apply(service, "restart" if unit_file in units else wanted["on_change"])
