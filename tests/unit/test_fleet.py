@@ -155,11 +155,11 @@ class TestAptMirrors:
         (root / "etc/apt/sources.list").write_text("deb mirror+file:///etc/apt/mirrors.list bookworm main\n")
         assert apt.mirrors(root) == ("https://mirror.test/debian", None)
 
-    def test_takes_the_official_mirror_only_when_the_machine_is_not_debian(self, root):
+    def test_leaves_the_choice_to_mmdebstrap_only_when_the_machine_is_not_debian(self, root):
         with pytest.raises(FleetError, match="no Debian mirror is configured"):
             apt.mirrors(root)
         (root / "etc/os-release").write_text("ID=ubuntu\nID_LIKE=debian\n")
-        assert apt.mirrors(root) == apt.OFFICIAL
+        assert apt.mirrors(root) == (None, None)
 
 
 class TestImages:
@@ -194,7 +194,7 @@ class TestImages:
             assert "etc/systemd/system/boot-id.service" in archive.getnames()
 
     def test_ubuntu_without_an_image_is_a_stand_in_made_of_debian13(self, monkeypatch):
-        monkeypatch.setattr(apt, "mirrors", lambda: apt.OFFICIAL)
+        monkeypatch.setattr(apt, "mirrors", lambda: (None, None))
         image = images.choose("ubuntu2404", {})
         assert (image.kind, image.needs) == ("stand-in", images.choose("debian13", {}))
         assert image.containerfile[0] == f"FROM {image.needs.tag}"
@@ -209,6 +209,9 @@ class TestImages:
         alone = images.Bootstrapped("debian12", "bookworm", debian.mirror, None)
         assert sum("bookworm-security" in part for part in debian.recipe) == 1
         assert not any("bookworm-security" in part for part in alone.recipe)
+
+    def test_a_bootstrap_without_any_mirror_names_no_source(self):
+        assert images.Bootstrapped("debian12", "bookworm", None, None).recipe[-1] == "-"
 
 
 class TestHosts:

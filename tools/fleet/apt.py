@@ -8,7 +8,6 @@ from pathlib import Path
 from .process import FleetError
 
 SUITES = {"bookworm", "trixie", "forky", "bullseye", "sid", "stable", "oldstable", "testing", "unstable"}
-OFFICIAL = ("http://deb.debian.org/debian", "http://deb.debian.org/debian-security")
 LINE = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>[^#]*)")
 
 
@@ -35,8 +34,8 @@ class Source:
         return self.suite.endswith(("-security", "/updates"))
 
 
-def mirrors(root: Path = Path("/")) -> tuple[str, str | None]:
-    """Return the package mirror and the security mirror, if the machine has one."""
+def mirrors(root: Path = Path("/")) -> tuple[str | None, str | None]:
+    """Return the package mirror and the security mirror; none on a machine that is no Debian and has none."""
     found = [source for source in _sources(root) if source.serves_debian()]
     main = next((source.uri for source in found if source.suite in SUITES), None)
     security = next((source.uri for source in found if source.is_security()), None)
@@ -44,7 +43,7 @@ def mirrors(root: Path = Path("/")) -> tuple[str, str | None]:
         return main, security
     if _is_debian(root):
         raise FleetError(f"no Debian mirror is configured in {root / 'etc/apt'}: add the one this machine may use")
-    return OFFICIAL
+    return None, None
 
 
 def _is_debian(root: Path) -> bool:

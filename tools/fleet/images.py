@@ -79,7 +79,7 @@ class Bootstrapped(Image):
     """Debian from its packages."""
 
     suite: str
-    mirror: str
+    mirror: str | None
     security: str | None
 
     @property
@@ -88,9 +88,9 @@ class Bootstrapped(Image):
 
     def argv(self, archive: str) -> list[str]:
         """Compose the command line that writes the whole file system to its standard output."""
-        sources = [(self.mirror, self.suite), (self.mirror, f"{self.suite}-updates")]
-        if self.security:
-            sources.append((self.security, f"{self.suite}-security"))
+        # Without any, mmdebstrap takes the mirrors that it knows itself.
+        known = ((self.mirror, ""), (self.mirror, "-updates"), (self.security, "-security"))
+        sources = [(mirror, self.suite + part) for mirror, part in known if mirror]
         return [
             "mmdebstrap",
             "--variant=minbase",
