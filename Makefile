@@ -4,21 +4,26 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test prepare lint unit scenario build lock clean
+.PHONY: root venv help demo demo-down test prepare lint unit scenario build lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/installed ## three hosts on this machine, a Flask app on each (again: changes nothing)
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "The test hosts are containers with systemd and need root: sudo make $(MAKECMDGOALS)" >&2; exit 2; }
+
+demo: root $(VENV)/installed ## three hosts on this machine, a Flask app on each (again: changes nothing)
 	@$(RUN) tools.demo up
 
-demo-down: $(VENV)/installed ## remove everything that `make demo` made
+demo-down: root $(VENV)/installed ## remove everything that `make demo` made
 	@$(RUN) tools.demo down
 
-test: $(VENV)/installed ## everything: lint, unit tests, the sample app's tests, every scenario
+test: root $(VENV)/installed ## everything: lint, unit tests, the sample app's tests, every scenario
 	@$(RUN) tools.check
 
-prepare: $(VENV)/installed ## install what the test hosts and the browser test need
+venv: $(VENV)/installed ## the locked environment with ansible, in .venv
+
+prepare: root $(VENV)/installed ## install what the test hosts and the browser test need
 	@$(RUN) tools.check prepare
 
 lint: $(VENV)/installed ## yamllint, ansible-lint (production), ruff
@@ -27,7 +32,7 @@ lint: $(VENV)/installed ## yamllint, ansible-lint (production), ruff
 unit: $(VENV)/installed ## unit tests and the sample app's tests
 	@$(RUN) tools.check unit
 
-scenario: $(VENV)/installed ## one molecule scenario on a fleet of its own: make scenario NAME=reboot
+scenario: root $(VENV)/installed ## one molecule scenario on a fleet of its own: make scenario NAME=reboot
 	@$(RUN) tools.check scenario $(NAME)
 
 build: $(VENV)/installed ## the collection's artifact, into build/

@@ -135,10 +135,10 @@ def eventually(question: Callable[[], T], seconds: float = 20) -> T:
     return answer
 
 
-def play(playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
+def play(playbook: str, *arguments: str, inventory: Path = INVENTORY, **variables: Any) -> tuple[int, str]:
     """Run a playbook of the project on the fleet; return its exit status and what it printed, in one line."""
     done = subprocess.run(
-        ["ansible-playbook", playbook, f"--inventory={INVENTORY}", *arguments, f"--extra-vars={json.dumps(variables)}"],
+        ["ansible-playbook", playbook, f"--inventory={inventory}", *arguments, f"--extra-vars={json.dumps(variables)}"],
         cwd=PROJECT,
         env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
         stdout=subprocess.PIPE,

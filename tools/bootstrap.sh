@@ -6,7 +6,7 @@ least='import sys; sys.exit(sys.version_info < (3, 11))'
 
 python=
 for candidate in ${PYTHON:-python3.14 python3.13 python3.12 python3.11 python3}; do
-  if "$candidate" -c "$least" 2>/dev/null; then
+  if "$candidate" -c "$least" >/dev/null 2>&1; then
     python=$candidate
     break
   fi
@@ -30,5 +30,5 @@ fi
 echo "Making $venv with $("$python" --version) and the locked packages of requirements-dev.txt (once, about half a minute)"
 rm -rf "$venv"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
 touch "$venv/installed"

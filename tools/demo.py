@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INVENTORY = Path("inventories/demo/hosts.yml")
 APP = "/gunicorn/hello"
 PASSWORD_FILE = "/etc/supervisord/web-password"
+NO_ANSWER = "NO ANSWER"
 APP_PORT = 8080
 WEB_PORT = 9001
 
@@ -30,7 +31,12 @@ def up() -> None:
         raise FleetError(f"site.yml failed; its output is above and in {log}")
     logins = state / "logins"
     write(logins, "".join(f"{host.name} admin {password(state, host)}\n" for host in fleet.hosts))
-    print(table(fleet, logins))
+    shown = table(fleet, logins)
+    print(shown)
+    if NO_ANSWER in shown:
+        raise FleetError(
+            f"not every app answers; `ansible-playbook baremetal.web.status -i {INVENTORY.parent}` says why"
+        )
 
 
 def provision(log: Path) -> int:
@@ -70,7 +76,7 @@ def answer(url: str) -> str:
         with urllib.request.urlopen(url, timeout=10) as response:
             return response.read().decode()
     except (OSError, urllib.error.URLError) as error:
-        return f"NO ANSWER: {error}"
+        return f"{NO_ANSWER}: {error}"
 
 
 def table(fleet: Fleet, logins: Path) -> str:

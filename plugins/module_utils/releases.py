@@ -213,6 +213,9 @@ class Releases:
     def is_settled(self, release: str) -> bool:
         """Tell whether a release is live, alone, healthy, and described in supervisord as wanted."""
         name = self.program_name(release)
+        if self.current == release:
+            # supervisord itself may have been started a moment ago.
+            self.supervisor.wait(name, self.app["program"]["startsecs"] + 5)
         return (
             self.current == release
             and self.programs() == [name]
@@ -337,7 +340,7 @@ class Releases:
         text = render_program(program, self.supervisor.log_directory)
         health = self.app["health"]
         end = time.monotonic() + health["timeout"]
-        if self.supervisor.current_text(name) != text or self.supervisor.state(name) != "RUNNING":
+        if self.supervisor.current_text(name) != text or self.supervisor.state(name) not in ("RUNNING", "STARTING"):
             self.supervisor.add(name, text)
         while problem := self.health(release, min(5, max(0.1, end - time.monotonic()))):
             if "is FATAL" in problem or time.monotonic() > end:

@@ -186,7 +186,9 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
     for name, value in app["environment"].items():
         if not _VARIABLE_NAME.fullmatch(str(name)):
             yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
+        if value is None:
+            yield f'environment.{name} has no value; give it one, or "" for an empty text'
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
             yield f"environment.{name} is neither text nor a number; write it in quotes"
     if app["name"] in _RESERVED_NAMES:
         yield f"name is {app['name']!r}, which the stack uses itself"
@@ -266,6 +268,8 @@ def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
 def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the apps with all defaults, and a sentence for each problem; ``names`` are the host's own."""
     options = role_options("wsgi")["wsgi_apps"]["options"]
+    if apps is None:
+        return [], ["wsgi_apps is not defined for this host; is it misspelt? A host without apps has wsgi_apps: []"]
     if not isinstance(apps, list):
         return [], [f"wsgi_apps is {type(apps).__name__}; it must be a list of apps, each starting with - name:"]
     sound: list[dict[str, Any]] = []

@@ -141,7 +141,13 @@ def test_a_value_of_the_wrong_type_is_refused_by_its_key(describe: Describe, key
     assert key.rpartition(".")[2] in problem
 
 
-@pytest.mark.parametrize("apps", [None, "shop", {"shop": {}}])
+def test_a_host_without_the_variable_is_refused_for_it_may_be_misspelt() -> None:
+    (problem,) = examine(None, [], ["web1"])[1]
+    assert "wsgi_apps is not defined" in problem
+    assert examine([], [], ["web1"]) == ([], [])
+
+
+@pytest.mark.parametrize("apps", ["shop", {"shop": {}}])
 def test_apps_that_are_no_list_are_refused(apps: Any) -> None:
     (problem,) = examine(apps, [], ["web1"])[1]
     assert type(apps).__name__ in problem

@@ -1,5 +1,6 @@
 """Every run gets one bad value beside the good ones, on a host that serves."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import App, apps, fetch, play
+from probes import INVENTORY, App, apps, fetch, play
 
 LIVE = "/etc/nginx /etc/supervisord /etc/profile.d /etc/sysusers.d /srv/wsgi"
 
@@ -86,6 +87,17 @@ def test_the_host_refuses_and_goes_on_serving(values: dict[str, Any], sentence: 
     code, output = release(changed(values))
     assert code == 2
     assert sentence in output
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_misspelt_wsgi_apps_takes_no_app_away(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory"
+    shutil.copytree(INVENTORY, inventory)
+    described = inventory / "group_vars" / "wsgi.yml"
+    described.write_text(described.read_text().replace("wsgi_apps:", "wsgi_app:"))
+    code, output = play("site.yml", "--limit=app-debian12", inventory=inventory)
+    assert code == 2
+    assert "wsgi_apps is not defined for this host" in output
 
 
 @pytest.fixture
