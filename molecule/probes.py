@@ -100,6 +100,11 @@ def name(host: Host) -> str:
     return host.backend.get_hostname()
 
 
+def nginx_user(host: Host) -> str:
+    """Return the user that answers requests in nginx."""
+    return host.check_output("ps -o user:32= -C nginx | sort -u | grep -v root").strip()
+
+
 def fetch(client: Host, url: str, method: str = "GET", headers: dict[str, str] | None = None, body: str = "") -> Answer:
     """Send a request from a host of the fleet."""
     asked = json.dumps({"url": url, "method": method, "headers": headers or {}, "body": body})

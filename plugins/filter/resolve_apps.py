@@ -25,6 +25,10 @@ options:
     description: Processors of the host.
     type: int
     required: true
+  python:
+    description: The Python version that V(auto) means on the host.
+    type: str
+    required: true
   environment:
     description: Whether the apps come with their environment variables, which may be secret.
     type: bool
@@ -51,6 +55,7 @@ def resolve_apps(
     *,
     names: list[str],
     cpus: int,
+    python: str,
     root: str | None = None,
     environment: bool = True,
 ) -> dict[str, Any]:
@@ -58,7 +63,13 @@ def resolve_apps(
     root = root or role_options("wsgi")["wsgi_root"]["default"]
     try:
         resolved = resolve(
-            apps, root=root, servers=server_table(), names=names, cpus=cpus, search=search_path(inventory_directory)
+            apps,
+            root=root,
+            servers=server_table(),
+            names=names,
+            cpus=cpus,
+            python=python,
+            search=search_path(inventory_directory),
         )
     except AppsError as error:
         raise AnsibleFilterError(str(error)) from error

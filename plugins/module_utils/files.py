@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     owner: str
     group: str
     secret: bool = False
+    owned: bool = False
 
     @classmethod
     def file(cls, options: dict[str, Any], secret: bool = False) -> Entry:
@@ -31,7 +32,8 @@ class Entry(NamedTuple):
 
     @classmethod
     def directory(cls, options: dict[str, Any]) -> Entry:
-        return cls(options["path"], None, int(options["mode"], 8), options["owner"], options["group"])
+        mode = int(options["mode"], 8)
+        return cls(options["path"], None, mode, options["owner"], options["group"], owned=options["owned"])
 
 
 class State(NamedTuple):
@@ -97,12 +99,28 @@ def make_directory(path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     os.chmod(path, mode)
 
 
+def put_back(path: str, state: State | None) -> None:
+    """Make a path what it was; a directory that was not there stays while something is in it."""
+    if state is None:
+        with suppress(OSError):
+            os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+    elif state.link is not None:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        os.symlink(state.link, path)
+    elif state.content is not None:
+        write_file(path, state.content, state.mode, state.uid, state.gid)
+    else:
+        make_directory(path, state.mode, state.uid, state.gid)
+
+
 class Transaction:
     """The wanted files, beside what stood there before."""
 
     def __init__(self, entries: list[Entry], absent: list[str]):
         self.entries = entries
         self.absent = absent
+        self.made: list[str] = []
         self.before = {path: read_state(path) for path in [*(entry.path for entry in entries), *absent]}
         self.changed = [entry.path for entry in entries if self._differs(entry)]
         self.changed += [path for path in absent if self.before[path] is not None]
@@ -137,23 +155,22 @@ class Transaction:
             if entry.content is None:
                 make_directory(entry.path, entry.mode, uid, gid)
             else:
+                self._make_parents(entry.path)
                 write_file(entry.path, entry.content, entry.mode, uid, gid)
         for path in self.absent:
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
+    def _make_parents(self, path: str) -> None:
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            self._make_parents(parent)
+            os.mkdir(parent, 0o755)
+            self.made.append(parent)
+
     def undo(self) -> None:
         """Put everything back as it was; directories made on the way stay while something is in them."""
         for path in reversed(self.changed):
-            before = self.before[path]
-            if before is None:
-                with suppress(OSError):
-                    os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
-            elif before.link is not None:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
-                os.symlink(before.link, path)
-            elif before.content is not None:
-                write_file(path, before.content, before.mode, before.uid, before.gid)
-            else:
-                make_directory(path, before.mode, before.uid, before.gid)
+            put_back(path, self.before[path])
+        for path in reversed(self.made):
+            put_back(path, None)

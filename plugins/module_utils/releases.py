@@ -26,6 +26,7 @@ from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils import venv
 from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
 
@@ -34,6 +35,7 @@ LAYOUT = 3
 MANIFEST = "manifest.json"
 ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
+DATA = "data"
 CHECK_SECONDS = 60
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 BUILD_HOME = "/var/cache/wsgi-build"
@@ -62,6 +64,14 @@ def account(user: str) -> dict[str, Any]:
     entry = pwd.getpwnam(user)
     groups = os.getgrouplist(user, entry.pw_gid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def give(path: str, uid: int, gid: int) -> None:
+    """Give a whole tree to a user; to root, so that neither the app nor a later build can change it."""
+    for _directory, directories, files, descriptor in os.fwalk(path):
+        os.fchown(descriptor, uid, gid)
+        for name in [*directories, *files]:
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
 
 
 def point(link: str, target: str) -> None:
@@ -243,12 +253,19 @@ class Releases:
         """Make the directories of the app, each open to those only who need it."""
         app_gid = pwd.getpwnam(self.app["user"]).pw_gid
         app_uid = pwd.getpwnam(self.app["user"]).pw_uid
+        with Ledger() as notes:
+            notes.note_directory(self.home, owned=True)
+            notes.note_directory(BUILD_HOME, owned=True)
         make_directory(os.path.dirname(self.home), 0o755)
         make_directory(self.home, 0o751, 0, app_gid)
         make_directory(self.root, 0o755)
         # Whoever may enter this directory may connect: the app and the web server.
         make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
-        make_directory(os.path.join(self.home, "data"), 0o700, app_uid, app_gid)
+        data = os.path.join(self.home, DATA)
+        kept = os.path.isdir(data) and os.stat(data).st_uid == 0
+        make_directory(data, 0o700, app_uid, app_gid)
+        if kept:  # since the app was removed
+            give(data, app_uid, app_gid)
 
     def stage(self, release: str, archive: str, files: dict[str, str], manifest: dict[str, Any]) -> None:
         """Build a release where it will stay; without its manifest it does not count as one."""
@@ -284,7 +301,7 @@ class Releases:
             user=build,
             home=home,
         )
-        self._own(environment)
+        give(environment, 0, 0)
         self._add_to_path(environment, code)
         app_gid = pwd.getpwnam(app["user"]).pw_gid
         variables = (f"export {name}={shlex.quote(value)}\n" for name, value in self.environment(release).items())
@@ -295,14 +312,6 @@ class Releases:
             json.dumps({**manifest, "release": release, "python": python, "staged": time.time()}, indent=1).encode(),
             0o644,
         )
-
-    @staticmethod
-    def _own(path: str) -> None:
-        """Give a tree to root, so that neither the app nor a later build can change it."""
-        for _directory, directories, files, descriptor in os.fwalk(path):
-            os.fchown(descriptor, 0, 0)
-            for name in [*directories, *files]:
-                os.chown(name, 0, 0, dir_fd=descriptor, follow_symlinks=False)
 
     @staticmethod
     def _add_to_path(environment: str, code: str) -> None:

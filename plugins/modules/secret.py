@@ -50,7 +50,8 @@ import string
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, read_state, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.files import read_state, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 
 
 def main() -> None:
@@ -65,9 +66,11 @@ def main() -> None:
     secret = (state.content or b"").decode().strip() if state else ""
     changed = not secret or state[1:4] != (0o600, 0, 0)
     if changed and not module.check_mode:
-        secret = secret or "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
-        if not os.path.isdir(os.path.dirname(path)):
-            make_directory(os.path.dirname(path), 0o755)
+        secret = secret or "".join(map(secrets.choice, [string.ascii_letters + string.digits] * length))
+        with Ledger() as notes:
+            notes.note_directory(os.path.dirname(path))
+            notes.note_file(path)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         write_file(path, f"{secret}\n".encode(), 0o600)
     module.exit_json(changed=changed, sha1=hashlib.sha1(secret.encode()).hexdigest() if secret else "")
 

@@ -13,6 +13,7 @@ description:
   - Writes all files, lets the service's own checker judge the whole configuration, and only then reloads, restarts or
     starts the service. When the checker refuses, or the service does not come up, every file is put back as it was.
   - A run that is cut off between writing and applying leaves a mark, so that the next one applies.
+  - What was there before is kept in the host's ledger, so that removal can put it back.
   - One task and one round trip in place of a task for each file and handlers that are lost when a play fails.
 options:
   name:
@@ -23,7 +24,7 @@ options:
     type: list
     elements: dict
     default: []
-    options:
+    suboptions:
       path: &path
         description: Absolute path.
         type: path
@@ -32,6 +33,10 @@ options:
         description: Octal mode.
         type: str
         default: "0755"
+      owned:
+        description: Whether all that will ever be in the directory, when it is made here, goes with it at removal.
+        type: bool
+        default: false
       owner: &owner
         description: Owner.
         type: str
@@ -45,7 +50,7 @@ options:
     type: list
     elements: dict
     default: []
-    options: &file
+    suboptions: &file
       path: *path
       content:
         description: Content.
@@ -56,24 +61,36 @@ options:
         type: str
       owner: *owner
       group: *group
+      foreign:
+        description: >-
+          What happens to a file that is neither as its package installed it nor written by this collection, and that
+          is not as wanted.
+        type: str
+        choices: [refuse, keep, replace]
+        default: refuse
+      kept_with:
+        description: Patterns; where a file matches one, V(keep) of O(files[].foreign) holds for the packaged file too.
+        type: list
+        elements: str
+        default: []
   secret_files:
     description: As O(files), but neither logged nor shown in a diff.
     type: list
     elements: dict
     default: []
-    options: *file
+    suboptions: *file
   absent:
     description: Files or links that must not exist.
     type: list
     elements: path
     default: []
   absent_if_packaged:
-    description: Files, or links to files, that must not exist as long as they are as a Debian package installed them.
+    description: Files, or links to files, that must not exist as long as they are as their package installed them.
     type: list
     elements: path
     default: []
   exclusive:
-    description: Patterns of files; those that match and are not among O(files) must not exist.
+    description: Patterns of files; those of this collection that match and are not among O(files) must not exist.
     type: list
     elements: str
     default: []
@@ -84,11 +101,66 @@ options:
     type: list
     elements: str
     default: []
+  check_expects:
+    description: Texts that the output of O(check) must have, for example the name of a file that is to be taken up.
+    type: list
+    elements: str
+    default: []
+  check_forbids:
+    description: Regular expressions that the output of O(check) must not match, for what is only a warning there.
+    type: list
+    elements: str
+    default: []
+  conflicts:
+    description: What must not stand in files of others; searched before anything is written.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      files:
+        description: Patterns of the files to search; those of this collection are left out.
+        type: list
+        elements: str
+        required: true
+      regex:
+        description: Regular expression; C(^) is the start of a line.
+        type: str
+        required: true
+      message:
+        description: What to say about it; the name of the file comes first.
+        type: str
+        required: true
+  accounts:
+    description: Users, and groups of the same name, that O(check) brings about where they are not there yet.
+    type: list
+    elements: str
+    default: []
   on_change:
     description: What a running service needs to take up a change. A change of its unit file always means a restart.
     type: str
     choices: [reload, restart]
     default: reload
+  newer:
+    description: Files; a running service that was started before one of them was written is restarted.
+    type: list
+    elements: path
+    default: []
+  withdraw:
+    description: >-
+      Units that stop before a restart and start again when the service is ready, so that a load balancer in front of
+      this host turns to another one.
+    type: list
+    elements: str
+    default: []
+  ready:
+    description: Command and arguments that succeed when a restarted service does its work again.
+    type: list
+    elements: str
+    default: []
+  ready_timeout:
+    description: Seconds in which O(ready) has to succeed.
+    type: int
+    default: 60
   ports:
     description: TCP ports that the service is about to listen on; one that another program holds is refused.
     type: list
@@ -120,6 +192,11 @@ files:
   type: list
   elements: str
   returned: always
+kept:
+  description: Files that stay as they are because somebody else made them.
+  type: list
+  elements: str
+  returned: always
 action:
   description: What was done to the service.
   type: str
@@ -127,12 +204,19 @@ action:
 """
 
 import glob
+import grp
 import hashlib
 import os
+import pwd
+import re
+import time
+from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction, read_state
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction
+from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
 
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -159,12 +243,45 @@ class Service:
             )
 
     def properties(self) -> dict[str, str]:
-        out = self.module.run_command(["systemctl", "show", "-p", "ActiveState,UnitFileState", self.name])[1]
+        wanted = "ActiveState,UnitFileState,ActiveEnterTimestamp"
+        out = self.module.run_command(["systemctl", "show", "--timestamp=unix", "-p", wanted, self.name])[1]
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     @property
     def active(self) -> bool:
         return self.properties().get("ActiveState") in ("active", "reloading", "activating")
+
+    def note(self, notes: ledger.Ledger, state: dict[str, str]) -> None:
+        """Note what the unit was."""
+        before = {"active": state.get("ActiveState") == "active", "enabled": state.get("UnitFileState") == "enabled"}
+        notes.note("unit", self.name, before)
+
+    def apply(self, verb: str, withdraw: list[str], ready: list[str], seconds: int) -> str:
+        """Let the service take up its configuration; return what was done."""
+        if self.properties().get("UnitFileState") != "enabled":
+            self.run("enable", "--quiet")
+        if not self.active:
+            self.run("start")
+            return "started"
+        others = [other for other in (Service(self.module, name) for name in withdraw) if other.active]
+        for other in others if verb == "restart" else []:
+            other.run("stop")
+        try:
+            self.run(verb)
+            if verb == "restart" and ready:
+                self.wait(ready, seconds)
+        finally:
+            for other in others if verb == "restart" else []:
+                other.run("start")
+        return f"{verb}ed"
+
+    def wait(self, ready: list[str], seconds: int) -> None:
+        """Wait until a command succeeds."""
+        end = time.monotonic() + seconds
+        while (answer := self.module.run_command(ready, handle_exceptions=False))[0]:
+            if time.monotonic() > end:
+                raise Refused(f"{' '.join(ready)} fails {seconds} s after the restart of {self.name}:\n{answer[1]}")
+            time.sleep(0.5)
 
 
 def entries(mode: dict[str, str], **more: dict) -> dict:
@@ -179,58 +296,128 @@ def entries(mode: dict[str, str], **more: dict) -> dict:
     return {"type": "list", "elements": "dict", "default": [], "options": {**options, **more}}
 
 
-def is_packaged(module: AnsibleModule, path: str) -> bool:
-    """Tell whether a file is as its Debian package installed it."""
-    target = os.path.realpath(path)
-    state = read_state(target)
-    if state is None or state.content is None:
+def files(**content: bool) -> dict:
+    """Describe a list of files."""
+    return entries(
+        {},
+        content={"type": "str", "required": True, **content},
+        foreign={"type": "str", "choices": ["refuse", "keep", "replace"], "default": "refuse"},
+        kept_with={"type": "list", "elements": "str", "default": []},
+    )
+
+
+def texts(**more: object) -> dict:
+    """Describe a list of texts."""
+    return {"type": "list", "elements": "str", "default": [], **more}
+
+
+def is_kept(module: AnsibleModule, options: dict) -> bool:
+    """Tell whether a file stays as somebody else made it, or needs it."""
+    path = options["path"]
+    if options["foreign"] != "keep" or not os.path.lexists(path) or path in ledger.read().get("file", {}):
         return False
-    owner = module.run_command(["dpkg-query", "--search", target])[1].partition(":")[0]
-    listing = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}", owner])[1] if owner else ""
-    return f"{target} {hashlib.md5(state.content).hexdigest()}" in listing
+    return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(module, path)
 
 
 def unwanted(module: AnsibleModule) -> list[str]:
     """Return the paths that must not exist."""
     wanted = module.params
     kept = {options["path"] for options in [*wanted["files"], *wanted["secret_files"]]}
-    others = (path for pattern in wanted["exclusive"] for path in sorted(glob.glob(pattern)))
+    ours = ledger.read().get("file", {}).keys() - kept
+    others = (path for pattern in wanted["exclusive"] for path in sorted(glob.glob(pattern)) if path in ours)
     packaged = (path for path in wanted["absent_if_packaged"] if is_packaged(module, path))
-    return [*wanted["absent"], *packaged, *(path for path in others if path not in kept)]
+    return [*wanted["absent"], *packaged, *others]
 
 
-def apply(service: Service, verb: str) -> str:
-    """Let the service take up its configuration; return what was done."""
-    if service.properties().get("UnitFileState") != "enabled":
-        service.run("enable", "--quiet")
-    if not service.active:
-        service.run("start")
-        return "started"
-    service.run(verb)
-    return f"{verb}ed"
+def conflict(module: AnsibleModule, changed: list[str]) -> str:
+    """Return what stands in the way in files of others; empty when nothing does."""
+    wanted = module.params
+    for options in [*wanted["files"], *wanted["secret_files"]]:
+        if options["foreign"] == "refuse" and options["path"] in changed and is_foreign(module, options["path"]):
+            return f"{options['path']} was not written by this collection. Move it away if it is not needed."
+    ours = {*ledger.read().get("file", {}), *(options["path"] for options in wanted["files"]), *unwanted(module)}
+    for rule in wanted["conflicts"]:
+        for path in sorted({path for pattern in rule["files"] for path in glob.glob(pattern)} - ours):
+            with suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+                if re.search(rule["regex"], stream.read(), re.MULTILINE):
+                    return f"{path} {rule['message']}"
+    return ""
+
+
+def judge(module: AnsibleModule) -> None:
+    """Let the consumer judge what is written."""
+    wanted = module.params
+    code, out, err = module.run_command(wanted["check"], handle_exceptions=False)
+    said = f"{' '.join(wanted['check'])} says: {(err or out).strip()}"
+    missing = [text for text in wanted["check_expects"] if text not in out + err]
+    if code or any(re.search(regex, out + err) for regex in wanted["check_forbids"]):
+        raise Refused(said)
+    if missing:
+        raise Refused(f"{' '.join(wanted['check'])} does not mention {', '.join(missing)}, so it is not taken up.")
+
+
+def is_known(name: str) -> bool:
+    """Tell whether there is a user or a group of a name."""
+    for look in (pwd.getpwnam, grp.getgrnam):
+        with suppress(KeyError):
+            return bool(look(name))
+    return False
+
+
+def take_notes(notes: ledger.Ledger, transaction: Transaction, service: Service | None, state: dict[str, str]) -> None:
+    """Note what is about to change."""
+    for entry in transaction.entries:
+        if entry.path in transaction.changed and entry.content is None:
+            notes.note_directory(entry.path, entry.owned)
+    for path in transaction.changed:
+        if path not in {entry.path for entry in transaction.entries if entry.content is None}:
+            notes.note_directory(os.path.dirname(path))
+            notes.note_file(path)
+    if service:
+        service.note(notes, state)
+    notes.save()
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str"},
-            "directories": entries({"default": "0755"}),
-            "files": entries({}, content={"type": "str", "required": True}),
-            "secret_files": entries({}, content={"type": "str", "required": True, "no_log": True}),
-            "absent": {"type": "list", "elements": "path", "default": []},
-            "absent_if_packaged": {"type": "list", "elements": "path", "default": []},
-            "exclusive": {"type": "list", "elements": "str", "default": []},
-            "check": {"type": "list", "elements": "str", "default": []},
+            "directories": entries({"default": "0755"}, owned={"type": "bool", "default": False}),
+            "files": files(),
+            # The contents are secret, the paths are not.
+            "secret_files": {**files(no_log=True), "no_log": False},
+            "absent": texts(elements="path"),
+            "absent_if_packaged": texts(elements="path"),
+            "exclusive": texts(),
+            "check": texts(),
+            "check_expects": texts(),
+            "check_forbids": texts(),
+            "conflicts": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "files": {"type": "list", "elements": "str", "required": True},
+                    "regex": {"type": "str", "required": True},
+                    "message": {"type": "str", "required": True},
+                },
+            },
+            "accounts": texts(),
             "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
-            "ports": {"type": "list", "elements": "int", "default": []},
+            "newer": texts(elements="path"),
+            "withdraw": texts(),
+            "ready": texts(),
+            "ready_timeout": {"type": "int", "default": 60},
+            "ports": texts(elements="int"),
         },
         supports_check_mode=True,
     )
     wanted = module.params
+    kept = [options["path"] for options in wanted["files"] if is_kept(module, options)]
     transaction = Transaction(
         [
             *(Entry.directory(options) for options in wanted["directories"]),
-            *(Entry.file(options) for options in wanted["files"]),
+            *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
             *(Entry.file(options, secret=True) for options in wanted["secret_files"]),
         ],
         unwanted(module),
@@ -241,8 +428,20 @@ def main() -> None:
     cut_off = os.path.exists(mark)
     state = service.properties() if service else {}
     settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
-    changed = bool(transaction.changed) or not settled or cut_off
-    result = {"changed": changed, "files": transaction.changed, "action": "none", "diff": transaction.diff()}
+    since = float(state.get("ActiveEnterTimestamp", "").lstrip("@") or "inf")
+    # systemd says it in whole seconds.
+    outdated = any(os.path.exists(path) and int(os.stat(path).st_mtime) > since for path in wanted["newer"])
+    accounts = [name for name in wanted["accounts"] if not is_known(name)]
+    changed = bool(transaction.changed or accounts) or not settled or cut_off or outdated
+    result = {
+        "changed": changed,
+        "files": transaction.changed,
+        "kept": kept,
+        "action": "none",
+        "diff": transaction.diff(),
+    }
+    if found := conflict(module, transaction.changed):
+        module.fail_json(msg=f"{found} Nothing was changed.")
     if service:
         for port in wanted["ports"]:
             if holders := port_holders(port, service.name):
@@ -258,27 +457,34 @@ def main() -> None:
     os.makedirs(MARKS, mode=0o700, exist_ok=True)
     with open(mark, "w", encoding="utf-8"):
         pass
-    try:
-        transaction.write()
-        if wanted["check"]:
-            code, out, err = module.run_command(wanted["check"], handle_exceptions=False)
-            if code:
-                raise Refused(f"{' '.join(wanted['check'])} says: {(err or out).strip()}")
-        if units or (service and cut_off):
-            module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-        if service:
-            result["action"] = apply(service, "restart" if unit_file in units else wanted["on_change"])
-    except (Refused, OSError, KeyError) as error:
-        transaction.undo()
-        if units:
-            module.run_command(["systemctl", "daemon-reload"])
-        if state.get("ActiveState") == "active" and not service.active:
-            module.run_command(["systemctl", "start", service.name])
-        os.unlink(mark)
-        module.fail_json(
-            msg=f"The new configuration was refused and every file is as it was before. {error}",
-            files=transaction.changed,
-        )
+    with ledger.Ledger() as notes:
+        try:
+            take_notes(notes, transaction, service, state)
+            transaction.write()
+            if wanted["check"]:
+                judge(module)
+            if units or (service and cut_off):
+                module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+            if service:
+                verb = "restart" if unit_file in units or outdated else wanted["on_change"]
+                result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
+        except (Refused, OSError, KeyError) as error:
+            transaction.undo()
+            notes.revert()
+            if units:
+                module.run_command(["systemctl", "daemon-reload"])
+            if state.get("ActiveState") == "active" and not service.active:
+                module.run_command(["systemctl", "start", service.name])
+            os.unlink(mark)
+            module.fail_json(
+                msg=f"The new configuration was refused and every file is as it was before. {error}",
+                files=transaction.changed,
+            )
+        for name in accounts:
+            notes.note("account", name)
+        for path in transaction.absent:
+            if notes.notes.get("file", {}).get(path, path) is None:
+                notes.forget("file", path)
     os.unlink(mark)
     module.exit_json(**result)
 

@@ -69,6 +69,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.module_utils.venv import (
     VenvError,
     find_interpreter,
@@ -97,6 +98,8 @@ def main() -> None:
         python = find_interpreter(wanted["version"])
         changed = not is_installed(path, name, requirements, python)
         if changed and not module.check_mode:
+            with Ledger() as notes:
+                notes.note_directory(path, owned=True)
             with tempfile.TemporaryDirectory() as directory:
                 file = os.path.join(directory, f"{name}.txt")
                 with open(file, "w", encoding="utf-8") as stream:

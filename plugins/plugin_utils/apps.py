@@ -59,7 +59,7 @@ _DICTIONARY_PATTERNS = {
     "python_path": {"name": r"[A-Za-z0-9._-]+", "directories": r"[A-Za-z0-9._/*-]+"},
 }
 # Names whose user, program or log would be somebody else's.
-_RESERVED_NAMES = frozenset(("build", "supervisord"))
+_RESERVED_NAMES = frozenset(("build", "stack", "supervisord"))
 _RESERVED_USERS = frozenset(("root", BUILD_USER))
 _LEAST = {
     "server.threads": 1,
@@ -87,15 +87,17 @@ class AppsError(ValueError):
 @functools.cache
 def role_options(role: str, entry_point: str = "main") -> dict[str, Any]:
     """Return the options of a role's entry point, as its argument spec has them."""
-    return _read_role(role, "meta", "argument_specs.yml")["argument_specs"][entry_point]["options"]
+    return read_role(role, "meta", "argument_specs.yml")["argument_specs"][entry_point]["options"]
 
 
 def server_table() -> dict[str, Any]:
     """Return what is known of each server."""
-    return _read_role("wsgi", "vars", "main.yml")["__wsgi_servers"]
+    return read_role("wsgi", "vars", "main.yml")["__wsgi_servers"]
 
 
-def _read_role(role: str, *path: str) -> dict[str, Any]:
+@functools.cache
+def read_role(role: str, *path: str) -> dict[str, Any]:
+    """Return what a file of a role holds."""
     with open(os.path.join(COLLECTION_ROOT, "roles", role, *path), encoding="utf-8") as stream:
         return yaml_load(stream)
 
@@ -329,6 +331,7 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for app in apps:
         groups[app["site"]["listen"], frozenset(app["site"]["server_names"])].append(app)
     ports: set[int] = set()
+    shared = {app["site"]["listen"] for app in apps if not app["site"]["catch_all_enabled"]}
     sites = []
     for (port, server_names), members in sorted(groups.items(), key=lambda group: (group[0][0], sorted(group[0][1]))):
         sites.append(
@@ -336,7 +339,7 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 # By its place, not by an app: apps come, go, and change their order.
                 "name": f"{port}-{min(server_names, key=_names_first).replace('*', '+').replace(':', '_')}",
                 "listen": port,
-                "catch_all_enabled": port not in ports,
+                "catch_all_enabled": port not in ports | shared,
                 "server_names": members[0]["site"]["server_names"],
                 "locations": [_location(app) for app in sorted(members, key=lambda app: app["site"]["prefix"])],
             }
@@ -360,7 +363,7 @@ def _location(app: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve(
-    apps: Any, *, root: str, servers: Mapping[str, Any], names: list[str], cpus: int, search: list[str]
+    apps: Any, *, root: str, servers: Mapping[str, Any], names: list[str], cpus: int, python: str, search: list[str]
 ) -> dict[str, Any]:
     """Return ``apps`` and ``sites`` with nothing left to guess; raise AppsError where the description cannot work."""
     resolved, problems = examine(apps, search, names)
@@ -372,6 +375,8 @@ def resolve(
         app["user"] = app["user"] or f"wsgi-{app['name']}"
         app["home"] = os.path.join(root, app["name"])
         app["search"] = search
+        if app["python"]["version"] == "auto":  # by its number, so that a new one is a new release
+            app["python"]["version"] = python
         app["server"]["workers"] = _workers(app["server"], worker_class["workers"], cpus)
         app["server"]["lock"] = worker_class["lock"]
         app["server"]["config"] = server["config"]

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
+from ansible_collections.baremetal.web.plugins.module_utils import ledger  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor  # noqa: E402
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete  # noqa: E402
 
@@ -96,6 +97,12 @@ def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid():
         for name in ("chown", "fchown"):
             monkeypatch.setattr(os, name, lambda *_, **__: None)
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the notes of the tests out of the machine's."""
+    monkeypatch.setattr(ledger, "ROOT", str(tmp_path / "ledger"))
 
 
 @pytest.fixture

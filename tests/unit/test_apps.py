@@ -55,7 +55,7 @@ def problems(*apps: Any, search: tuple[str, ...] = ()) -> list[str]:
 
 
 def resolved(*apps: Any, **host: Any) -> dict[str, Any]:
-    facts = {"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "search": [], "servers": server_table()}
+    facts = {"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": "3.13", "search": [], "servers": server_table()}
     return resolve(list(apps), **{**facts, **host})
 
 

@@ -195,7 +195,10 @@ def action(source: Path) -> Callable[..., Release]:
 
     def _action(check_mode: bool = False, answer: Mapping[str, Any] | None = None, **keys: Any) -> Release:
         app = {"name": "shop", "source": {"path": str(source)}, "entrypoint": "shop:app", **keys}
-        host = {"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "search": [], "servers": server_table()}
+        host = {
+            **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": "3.13"},
+            **{"search": [], "servers": server_table()},
+        }
         args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
         resolved = resolve([app], **host)["apps"][0]
         release = Release({"app": resolved, "config": "workers = 1\n", **args}, check_mode, **(answer or {}))

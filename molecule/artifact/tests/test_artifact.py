@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from probes import INVENTORY, PROJECT, App
+from probes import INVENTORY, PROJECT, App, name
 
 UNWANTED = ("tests", "molecule", "tools", ".fleet", ".venv", "__pycache__", ".ruff_cache", "inventories/demo", "build")
 
@@ -62,7 +62,7 @@ def test_the_artifact_has_neither_tests_nor_state_nor_caches(artifact: Path) -> 
 def test_a_fleet_repository_needs_nothing_but_the_collection(
     fleet_repository: Path, host: Host, neighbour: Host, hello: App
 ) -> None:
-    site = ("ansible-playbook", "site.yml", "-i", "prod", "--limit", "app-debian12")
+    site = ("ansible-playbook", "site.yml", "-i", "prod", "--limit", name(host))
     collections = fleet_repository / "collections"
     # The artifact's copy of the app has no tests, so it is a release of its own.
     before = hello.release(host)

@@ -3,7 +3,7 @@
 import pytest
 from testinfra.host import Host
 
-from probes import App
+from probes import App, nginx_user
 
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 
@@ -13,9 +13,9 @@ def as_user(user: str) -> str:
     return f"env --chdir=/ runuser -u {user} --"
 
 
-def users(app: App) -> list[str]:
+def users(host: Host, app: App) -> list[str]:
     """Return an app's user, that of nginx, that of another app, and somebody."""
-    return [f"wsgi-{app.name}", "www-data", "wsgi-hello" if app.name == "second" else "wsgi-second", "ops"]
+    return [f"wsgi-{app.name}", nginx_user(host), "wsgi-hello" if app.name == "second" else "wsgi-second", "ops"]
 
 
 @pytest.mark.parametrize("path", ["/etc/supervisord/supervisord.conf", "/etc/supervisord/web-password"])
@@ -34,7 +34,7 @@ def test_only_the_app_reads_its_environment(host: Host, app: App) -> None:
     def reads(user: str) -> bool:
         return host.run(f"{as_user(user)} cat /srv/wsgi/{app.name}/current/environment").rc == 0
 
-    assert [reads(user) for user in users(app)] == [True, False, False, False]
+    assert [reads(user) for user in users(host, app)] == [True, False, False, False]
 
 
 def test_the_configuration_of_supervisord_holds_no_plain_password(host: Host) -> None:
@@ -75,7 +75,7 @@ def test_only_the_app_and_nginx_connect_to_its_socket(host: Host, app: App) -> N
     def connects(user: str) -> bool:
         return host.run(f"{as_user(user)} python3 -c %s %s", CONNECT, f"/srv/wsgi/{app.name}/current.sock").rc == 0
 
-    assert [connects(user) for user in users(app)] == [True, True, False, False]
+    assert [connects(user) for user in users(host, app)] == [True, True, False, False]
 
 
 def test_the_configuration_of_nginx_raises_no_warning(host: Host) -> None:

@@ -59,7 +59,7 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
 def test_a_browser_sees_a_program_running_and_its_log_through_the_tunnel(
     browser: Chrome, connect: Callable[[str], Host], hello: App
 ) -> None:
-    host = connect("app-debian13")
+    host = connect("app-debian")
     program = hello.program(host)
 
     def is_running() -> bool:

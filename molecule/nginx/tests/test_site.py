@@ -39,9 +39,9 @@ def ask(host: Host, client: Host, path: str = "/echo/", **request: Any) -> Answe
     return fetch(client, f"http://{name(host)}:8080{path}", **request)
 
 
-def publish(change: dict[str, Any], **variables: Any) -> tuple[int, str]:
+def publish(host: Host, change: dict[str, Any], **variables: Any) -> tuple[int, str]:
     """Publish the site with some values changed."""
-    return play(CONVERGE, "--start-at-task=Publish the site", change=change, **variables)
+    return play(CONVERGE, f"--limit={name(host)}", "--start-at-task=Publish the site", change=change, **variables)
 
 
 def locations(**values: Any) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def test_a_refused_site_changes_nothing(host: Host, neighbour: Host, values: dic
         return host.check_output(FILES), process, ask(host, neighbour).status
 
     before = live()
-    code, output = publish(values)
+    code, output = publish(host, values)
     assert code == 2
     assert sentence in output
     assert live() == before
@@ -111,7 +111,7 @@ def test_a_refused_site_changes_nothing(host: Host, neighbour: Host, values: dic
 
 
 def test_a_site_that_is_absent_is_no_longer_answered(host: Host, neighbour: Host) -> None:
-    assert publish({}, nginx_site_state="absent")[0] == 0
+    assert publish(host, {}, nginx_site_state="absent")[0] == 0
     assert ask(host, neighbour).error == "ConnectionRefusedError"
-    assert publish({})[0] == 0
+    assert publish(host, {})[0] == 0
     assert ask(host, neighbour).status == 200

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import APPS, PROJECT, SENTENCE, App, apps, fetch, play
+from probes import APPS, PROJECT, SENTENCE, App, apps, fetch, name, play
 
 HELLO, SECOND, EVENTED = APPS
 
 
-def converge(described: list[dict[str, Any]]) -> str:
+def converge(host: Host, described: list[dict[str, Any]]) -> str:
     """Bring the apps to the host; return what was printed."""
-    code, output = play("site.yml", "--limit=app-debian12", wsgi_apps=described)
+    code, output = play("site.yml", f"--limit={name(host)}", wsgi_apps=described)
     assert code == 0
     return output
 
@@ -32,10 +32,10 @@ def changed(**values: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
+def restored(host: Host) -> Iterator[None]:
     """The apps as the inventory has them, after each test."""
     yield
-    converge(apps())
+    converge(host, apps())
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +54,12 @@ def programs(host: Host, app: App) -> list[str]:
 
 def test_a_changed_number_of_workers_is_a_release_and_going_back_needs_no_build(host: Host, neighbour: Host) -> None:
     former, built = HELLO.release(host), host.file("/srv/wsgi/hello/current/manifest.json").mtime
-    converge(changed(server={"workers": "3"}))
+    converge(host, changed(server={"workers": "3"}))
     assert HELLO.release(host) != former
     assert len(HELLO.workers(host)) == 3
     assert programs(host, HELLO) == [HELLO.program(host)]
     assert HELLO.answers(host, client=neighbour)
-    converge(apps())
+    converge(host, apps())
     assert HELLO.release(host) == former
     assert host.file("/srv/wsgi/hello/current/manifest.json").mtime == built
     assert HELLO.answers(host, client=neighbour)
@@ -70,24 +70,24 @@ def test_a_site_that_moves_leaves_nothing_listening_behind(host: Host, neighbour
     for app in described[:2]:
         app["site"]["listen"] = 8090
     release = HELLO.release(host)
-    converge(described)
-    assert fetch(neighbour, "http://app-debian12:8090/gunicorn/hello").text == SENTENCE
+    converge(host, described)
+    assert fetch(neighbour, f"http://{name(host)}:8090/gunicorn/hello").text == SENTENCE
     assert not host.socket("tcp://0.0.0.0:8080").is_listening
     assert HELLO.release(host) == release
 
 
 def test_an_app_that_is_no_longer_named_is_no_longer_published(host: Host, neighbour: Host) -> None:
-    converge(apps()[1:])
+    converge(host, apps()[1:])
     assert fetch(neighbour, HELLO.url(host)).status == 404
     assert SECOND.answers(host, client=neighbour)
 
 
 def test_the_order_of_the_apps_makes_no_difference(host: Host) -> None:
-    assert "changed=0 " in converge(apps()[::-1])
+    assert "changed=0 " in converge(host, apps()[::-1])
 
 
 def test_an_app_may_listen_on_an_address_of_its_own_as_well(host: Host, neighbour: Host) -> None:
-    converge(changed(server={"bind": "127.0.0.1:5000"}))
+    converge(host, changed(server={"bind": "127.0.0.1:5000"}))
     assert fetch(host, "http://127.0.0.1:5000/hello").text == SENTENCE
     assert HELLO.answers(host, client=neighbour)
 
@@ -100,7 +100,7 @@ def test_a_version_comes_from_git_and_the_host_needs_none(host: Host, neighbour:
         subprocess.run(["git", *identity, *words], cwd=repository, check=True)
     described = apps()
     described[0]["source"] = {"git": {"repo": str(repository), "version": "v1"}}
-    converge(described)
+    converge(host, described)
     assert '"version": "v1 (' in host.file("/srv/wsgi/hello/current/manifest.json").content_string
     assert HELLO.answers(host, client=neighbour)
     assert not host.exists("git")
@@ -119,10 +119,10 @@ def test_packages_that_need_building_are_built_with_the_rights_of_the_app(host: 
     (source / "requirements.txt").write_text("flask\n./built\n")
     described = apps()
     described[0] |= {"source": {"path": str(source)}, "python": {"source_builds_enabled": True}}
-    code, output = play("site.yml", "--limit=app-debian12", wsgi_apps=[{**described[0], "python": {}}, *described[1:]])
+    code, output = play("site.yml", f"--limit={name(host)}", wsgi_apps=[{**described[0], "python": {}}, *described[1:]])
     assert code == 2
     assert "built" in output
-    converge(described)
+    converge(host, described)
     (built_by,) = host.check_output("cat /srv/wsgi/hello/current/venv/lib/python3.*/site-packages/built.txt").split()
     assert built_by == "wsgi-hello"
 

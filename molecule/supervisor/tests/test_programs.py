@@ -6,22 +6,22 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import SUPERVISORCTL, environment, eventually, pid, play, web_status
+from probes import SUPERVISORCTL, environment, eventually, name, pid, play, web_status
 
 CONVERGE = "molecule/supervisor/converge.yml"
 PASSWORD = "correct-horse-battery"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def restored() -> Iterator[None]:
+def restored(host: Host) -> Iterator[None]:
     """The programs of the playbook, put back after the tests."""
     yield
-    assert play(CONVERGE)[0] == 0
+    assert play(CONVERGE, f"--limit={name(host)}")[0] == 0
 
 
-def change(**values: Any) -> tuple[int, str]:
+def change(host: Host, **values: Any) -> tuple[int, str]:
     """Run the playbook with some values of one program changed."""
-    return play(CONVERGE, "--start-at-task=Run the programs", "--diff", "-v", change=values)
+    return play(CONVERGE, f"--limit={name(host)}", "--start-at-task=Run the programs", "--diff", "-v", change=values)
 
 
 def test_a_program_runs_as_nobody_and_its_output_is_kept(host: Host) -> None:
@@ -35,7 +35,7 @@ def test_a_variable_arrives_as_it_was_written(host: Host) -> None:
 
 def test_changing_a_program_leaves_the_other_alone_and_shows_no_secret(host: Host) -> None:
     steady, changing = pid(host, "steady"), pid(host, "changing")
-    code, output = change(umask="077", environment={"WORD": "hunter2hunter2"})
+    code, output = change(host, umask="077", environment={"WORD": "hunter2hunter2"})
     assert code == 0
     assert "+umask = 077" in output
     assert "hunter2hunter2" not in output
@@ -46,7 +46,7 @@ def test_changing_a_program_leaves_the_other_alone_and_shows_no_secret(host: Hos
 
 def test_an_absent_program_is_gone_and_leaves_the_other_alone(host: Host) -> None:
     steady = pid(host, "steady")
-    assert change(state="absent")[0] == 0
+    assert change(host, state="absent")[0] == 0
     assert "no such process" in host.run(f"{SUPERVISORCTL} status changing").stdout
     assert not host.file("/etc/supervisord/conf.d/changing.conf").exists
     assert pid(host, "steady") == steady
@@ -54,7 +54,7 @@ def test_an_absent_program_is_gone_and_leaves_the_other_alone(host: Host) -> Non
 
 def test_a_program_that_does_not_stay_up_is_reported(host: Host) -> None:
     steady = pid(host, "steady")
-    code, output = change(command="/bin/false", startretries=0)
+    code, output = change(host, command="/bin/false", startretries=0)
     assert code == 2
     assert "The program changing does not stay up: it is FATAL. Its log is /var/log/supervisord/changing.log." in output
     assert pid(host, "steady") == steady
@@ -73,7 +73,7 @@ def test_a_program_that_does_not_stay_up_is_reported(host: Host) -> None:
 )
 def test_bad_input_is_refused_and_nothing_restarts(host: Host, variables: dict[str, Any], sentence: str) -> None:
     steady = pid(host, "steady")
-    code, output = play(CONVERGE, **variables)
+    code, output = play(CONVERGE, f"--limit={name(host)}", **variables)
     assert code == 2
     assert sentence in output
     assert pid(host, "steady") == steady
@@ -81,7 +81,7 @@ def test_bad_input_is_refused_and_nothing_restarts(host: Host, variables: dict[s
 
 def test_a_password_that_is_given_opens_the_web_interface_in_place_of_the_generated_one(host: Host) -> None:
     generated = host.file("/etc/supervisord/web-password").content_string.strip()
-    assert play(CONVERGE, supervisor_web_password=PASSWORD)[0] == 0
+    assert play(CONVERGE, f"--limit={name(host)}", supervisor_web_password=PASSWORD)[0] == 0
     assert [web_status(host, f"admin:{password}") for password in (PASSWORD, generated)] == [200, 401]
     assert PASSWORD not in host.file("/etc/supervisord/supervisord.conf").content_string
 

@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: remove an app, or everything that this collection brought to a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: removal
+short_description: Remove an app, or all that this collection brought to a host
+description:
+  - Goes by the host's ledger, so that only what this collection brought is removed, and what it replaced is put back.
+  - Sites, packages, firewall and SELinux have modules of their own; the playbook C(baremetal.web.remove) calls all in
+    the right order.
+options:
+  phase:
+    description:
+      - V(app) removes O(app) alone.
+      - V(everything) removes all but packages, and tells which those are.
+      - V(finish) lets services that were there before go on with their own files, and closes the ledger.
+    type: str
+    choices: [app, everything, finish]
+    required: true
+  app:
+    description: Name of the app.
+    type: str
+    default: ""
+  root:
+    description: Directory below which each app has its home.
+    type: path
+    default: /srv/wsgi
+  data_kept:
+    description: >-
+      Whether what an app wrote into its directory C(data), and its C(releases.log), stay. They are root's from then on,
+      and an app of that name that comes back gets its data again.
+    type: bool
+    default: true
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Tells what would be removed and kept.
+    support: full
+  diff_mode:
+    description: Lists what is removed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Remove the app shop and keep its data
+  baremetal.web.removal:
+    phase: app
+    app: shop
+"""
+
+RETURN = r"""
+removed:
+  description: Paths, programs, units and accounts that were, or would be, removed or put back.
+  type: list
+  elements: str
+  returned: always
+kept:
+  description: Paths that stay because of O(data_kept).
+  type: list
+  elements: str
+  returned: always
+packages:
+  description: Packages that came with this collection.
+  type: list
+  elements: str
+  returned: always
+streams:
+  description: Module streams that this collection enabled.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.removal import Removal, RemovalError
+
+MARKS = "/run/baremetal.web"
+
+
+def close(removal: Removal) -> None:
+    """Remove the ledger, unless it still has to know of something."""
+    left = {kind: names for kind, names in removal.notes.notes.items() if names and kind != "directory"}
+    if removal.acts and not left:
+        removal.notes.close()
+        shutil.rmtree(MARKS, ignore_errors=True)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "phase": {"type": "str", "choices": ["app", "everything", "finish"], "required": True},
+            "app": {"type": "str", "default": ""},
+            "root": {"type": "path", "default": "/srv/wsgi"},
+            "data_kept": {"type": "bool", "default": True},
+        },
+        required_if=[("phase", "app", ["app"])],
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    if not os.path.exists(os.path.join(ledger.ROOT, "ledger.json")):
+        module.exit_json(changed=False, removed=[], kept=[], packages=[], streams=[])
+    with ledger.Ledger() as notes:
+        removal = Removal(module, notes, wanted["root"], wanted["data_kept"])
+        try:
+            if wanted["phase"] == "app":
+                removal.app(wanted["app"])
+            elif wanted["phase"] == "everything":
+                removal.everything()
+            else:
+                removal.finish()
+        except (RemovalError, OSError) as error:
+            module.fail_json(msg=f"{error} What was removed before: {', '.join(removal.removed) or 'nothing'}.")
+        packages, streams = removal.names("package"), removal.names("stream")
+        if wanted["phase"] == "finish":
+            close(removal)
+    listed = "".join(f"{name}\n" for name in removal.removed)
+    module.exit_json(
+        changed=bool(removal.removed),
+        removed=removal.removed,
+        kept=removal.kept,
+        packages=packages,
+        streams=streams,
+        diff={"before_header": "on the host", "after_header": "on the host", "before": listed, "after": ""},
+    )
+
+
+if __name__ == "__main__":
+    main()
