@@ -126,7 +126,7 @@ options:
         description: Regular expression; C(^) is the start of a line.
         type: str
         required: true
-      message:
+      explanation:
         description: What to say about it; the name of the file comes first.
         type: str
         required: true
@@ -141,7 +141,7 @@ options:
     choices: [reload, restart]
     default: reload
   newer:
-    description: Files; a running service that was started before one of them was written is restarted.
+    description: Files; a running service that was started before one of them was put there is restarted.
     type: list
     elements: path
     default: []
@@ -340,7 +340,7 @@ def conflict(module: AnsibleModule, changed: list[str]) -> str:
         for path in sorted({path for pattern in rule["files"] for path in glob.glob(pattern)} - ours):
             with suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
                 if re.search(rule["regex"], stream.read(), re.MULTILINE):
-                    return f"{path} {rule['message']}"
+                    return f"{path} {rule['explanation']}"
     return ""
 
 
@@ -399,7 +399,7 @@ def main() -> None:
                 "options": {
                     "files": {"type": "list", "elements": "str", "required": True},
                     "regex": {"type": "str", "required": True},
-                    "message": {"type": "str", "required": True},
+                    "explanation": {"type": "str", "required": True},
                 },
             },
             "accounts": texts(),
@@ -429,8 +429,8 @@ def main() -> None:
     state = service.properties() if service else {}
     settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
     since = float(state.get("ActiveEnterTimestamp", "").lstrip("@") or "inf")
-    # systemd says it in whole seconds.
-    outdated = any(os.path.exists(path) and int(os.stat(path).st_mtime) > since for path in wanted["newer"])
+    # systemd says it in whole seconds; packages bring the times of their files along, but not this one.
+    outdated = any(os.path.exists(path) and int(os.stat(path).st_ctime) > since for path in wanted["newer"])
     accounts = [name for name in wanted["accounts"] if not is_known(name)]
     changed = bool(transaction.changed or accounts) or not settled or cut_off or outdated
     result = {
