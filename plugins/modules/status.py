@@ -16,6 +16,10 @@ options:
     type: list
     elements: dict
     required: true
+  patience:
+    description: Seconds to wait for apps that are not healthy yet.
+    type: int
+    default: 0
 author: The baremetal.web authors (@baremetal-web)
 attributes:
   check_mode:
@@ -36,6 +40,8 @@ rows:
   elements: dict
   returned: always
 """
+
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -59,19 +65,30 @@ def row(app: dict, supervisor: Supervisor) -> dict[str, str]:
     }
 
 
+def ask(app: dict) -> dict[str, str]:
+    """Describe one app, also where supervisord cannot be asked."""
+    try:
+        return {"app": app["name"], **row(app, Supervisor())}
+    except SupervisorError as error:
+        unknown = {"release": "unknown", "version": "", "since": "", "program": "UNKNOWN", "health": str(error)}
+        return {"app": app["name"], **unknown}
+
+
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"apps": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict", "required": True},
+            "patience": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
     )
+    apps, end = module.params["apps"], time.monotonic() + module.params["patience"]
+    rows = [ask(app) for app in apps]
+    while any(row["health"] != "healthy" for row in rows) and time.monotonic() < end:
+        time.sleep(0.5)
+        rows = [ask(app) for app in apps]
     nginx = module.run_command(["systemctl", "is-active", "nginx"])[1].strip()
-    rows = []
-    for app in module.params["apps"]:
-        try:
-            found = row(app, Supervisor())
-        except SupervisorError as error:
-            found = {"release": "unknown", "version": "", "since": "", "program": "UNKNOWN", "health": str(error)}
-        rows.append({"app": app["name"], "nginx": nginx, **found})
-    module.exit_json(changed=False, rows=rows)
+    module.exit_json(changed=False, rows=[{**row, "nginx": nginx} for row in rows])
 
 
 if __name__ == "__main__":
