@@ -12,6 +12,7 @@ description:
   - Gives the name that the roles' tables use, for example V(Debian 13), V(Ubuntu 24.04), or V(EL 9) for CentOS Stream,
     Rocky, Alma, RHEL and their like.
   - A platform that is not supported is an error with the list of those that are.
+positional: what
 options:
   _input:
     description: The facts of the host.

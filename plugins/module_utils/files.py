@@ -50,7 +50,7 @@ def read_state(path: str) -> State | None:
     """Return the state of a file, link or directory; None where there is none."""
     try:
         info = os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else None
     content = None
@@ -152,10 +152,10 @@ class Transaction:
             if entry.path not in self.changed:
                 continue
             uid, gid = pwd.getpwnam(entry.owner).pw_uid, grp.getgrnam(entry.group).gr_gid
+            self._make_parents(entry.path)
             if entry.content is None:
                 make_directory(entry.path, entry.mode, uid, gid)
             else:
-                self._make_parents(entry.path)
                 write_file(entry.path, entry.content, entry.mode, uid, gid)
         for path in self.absent:
             with suppress(FileNotFoundError):
@@ -170,7 +170,5 @@ class Transaction:
 
     def undo(self) -> None:
         """Put everything back as it was; directories made on the way stay while something is in them."""
-        for path in reversed(self.changed):
-            put_back(path, self.before[path])
-        for path in reversed(self.made):
-            put_back(path, None)
+        for path in sorted([*self.changed, *self.made], reverse=True):  # what is in a directory before itself
+            put_back(path, self.before.get(path))

@@ -79,7 +79,8 @@ class Removal:
             self._forget("tree", home)
         elif self.acts:
             os.chown(home, 0, 0)
-        if user and not any(self._user(os.path.join(self.root, other)) == user for other in self.apps()):
+        others = [other for other in self.apps() if other != name]
+        if user and not any(self._user(os.path.join(self.root, other)) == user for other in others):
             self.account(user)
 
     def account(self, name: str) -> None:

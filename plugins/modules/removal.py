@@ -123,10 +123,11 @@ def main() -> None:
         packages, streams = removal.names("package"), removal.names("stream")
         if wanted["phase"] == "finish":
             close(removal)
-    listed = "".join(f"{name}\n" for name in removal.removed)
+    removed = list(dict.fromkeys(removal.removed))  # in check mode what goes with an app is still there afterwards
+    listed = "".join(f"{name}\n" for name in removed)
     module.exit_json(
-        changed=bool(removal.removed),
-        removed=removal.removed,
+        changed=bool(removed),
+        removed=removed,
         kept=removal.kept,
         packages=packages,
         streams=streams,

@@ -243,8 +243,8 @@ class Service:
             )
 
     def properties(self) -> dict[str, str]:
-        wanted = "ActiveState,UnitFileState,ActiveEnterTimestamp"
-        out = self.module.run_command(["systemctl", "show", "--timestamp=unix", "-p", wanted, self.name])[1]
+        wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
+        out = self.module.run_command(["systemctl", "show", "-p", wanted, self.name])[1]
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     @property
@@ -263,17 +263,25 @@ class Service:
         if not self.active:
             self.run("start")
             return "started"
-        others = [other for other in (Service(self.module, name) for name in withdraw) if other.active]
-        for other in others if verb == "restart" else []:
-            other.run("stop")
-        try:
+        if verb != "restart":
             self.run(verb)
-            if verb == "restart" and ready:
+            return f"{verb}ed"
+        others = [other for other in (Service(self.module, name) for name in withdraw) if other.active]
+        try:
+            for other in others:
+                other.run("stop")
+            self.run(verb)
+            if ready:
                 self.wait(ready, seconds)
         finally:
-            for other in others if verb == "restart" else []:
-                other.run("start")
+            for other in others:
+                self.module.run_command(["systemctl", "start", other.name])
         return f"{verb}ed"
+
+    def recover(self, active: bool, verb: str) -> None:
+        """Let a service that was active run with what it had before."""
+        if active and (verb == "restart" or not self.active):
+            self.module.run_command(["systemctl", "restart", self.name])
 
     def wait(self, ready: list[str], seconds: int) -> None:
         """Wait until a command succeeds."""
@@ -364,8 +372,22 @@ def is_known(name: str) -> bool:
     return False
 
 
-def take_notes(notes: ledger.Ledger, transaction: Transaction, service: Service | None, state: dict[str, str]) -> None:
+def started(state: dict[str, str]) -> float:
+    """Return when an active service was started, in seconds since 1970."""
+    ago = time.clock_gettime(time.CLOCK_MONOTONIC) - int(state["ActiveEnterTimestampMonotonic"]) / 1e6
+    return time.time() - ago
+
+
+def take_notes(
+    notes: ledger.Ledger,
+    transaction: Transaction,
+    accounts: list[str],
+    service: Service | None,
+    state: dict[str, str],
+) -> None:
     """Note what is about to change."""
+    for name in accounts:
+        notes.note("account", name)
     for entry in transaction.entries:
         if entry.path in transaction.changed and entry.content is None:
             notes.note_directory(entry.path, entry.owned)
@@ -413,12 +435,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    kept = [options["path"] for options in wanted["files"] if is_kept(module, options)]
+    kept = [options["path"] for options in [*wanted["files"], *wanted["secret_files"]] if is_kept(module, options)]
     transaction = Transaction(
         [
             *(Entry.directory(options) for options in wanted["directories"]),
             *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
-            *(Entry.file(options, secret=True) for options in wanted["secret_files"]),
+            *(Entry.file(options, secret=True) for options in wanted["secret_files"] if options["path"] not in kept),
         ],
         unwanted(module),
     )
@@ -428,9 +450,9 @@ def main() -> None:
     cut_off = os.path.exists(mark)
     state = service.properties() if service else {}
     settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
-    since = float(state.get("ActiveEnterTimestamp", "").lstrip("@") or "inf")
-    # systemd says it in whole seconds; packages bring the times of their files along, but not this one.
-    outdated = any(os.path.exists(path) and int(os.stat(path).st_ctime) > since for path in wanted["newer"])
+    # Packages bring the times of their files along, but not this one.
+    changes = [os.stat(path).st_ctime for path in wanted["newer"] if os.path.exists(path)]
+    outdated = settled and bool(service) and any(change > started(state) for change in changes)
     accounts = [name for name in wanted["accounts"] if not is_known(name)]
     changed = bool(transaction.changed or accounts) or not settled or cut_off or outdated
     result = {
@@ -454,34 +476,34 @@ def main() -> None:
 
     units = [path for path in transaction.changed if path.startswith(UNIT_DIRECTORY)]
     unit_file = os.path.join(UNIT_DIRECTORY, wanted["name"] or "")
+    verb = "restart" if unit_file in units or outdated else wanted["on_change"]
+    applying = False
     os.makedirs(MARKS, mode=0o700, exist_ok=True)
     with open(mark, "w", encoding="utf-8"):
         pass
     with ledger.Ledger() as notes:
         try:
-            take_notes(notes, transaction, service, state)
+            take_notes(notes, transaction, accounts, service, state)
             transaction.write()
             if wanted["check"]:
                 judge(module)
             if units or (service and cut_off):
                 module.run_command(["systemctl", "daemon-reload"], check_rc=True)
             if service:
-                verb = "restart" if unit_file in units or outdated else wanted["on_change"]
+                applying = True
                 result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
         except (Refused, OSError, KeyError) as error:
             transaction.undo()
             notes.revert()
             if units:
                 module.run_command(["systemctl", "daemon-reload"])
-            if state.get("ActiveState") == "active" and not service.active:
-                module.run_command(["systemctl", "start", service.name])
+            if service:
+                service.recover(state.get("ActiveState") == "active", verb if applying else "")
             os.unlink(mark)
             module.fail_json(
                 msg=f"The new configuration was refused and every file is as it was before. {error}",
                 files=transaction.changed,
             )
-        for name in accounts:
-            notes.note("account", name)
         for path in transaction.absent:
             if notes.notes.get("file", {}).get(path, path) is None:
                 notes.forget("file", path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import grp
+import hashlib
 import importlib
 import os
 import pwd
+import shutil
 import socket
 import subprocess
 import sys
@@ -100,9 +102,111 @@ def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_files: None) -> None:
     """Keep the notes of the tests out of the machine's."""
     monkeypatch.setattr(ledger, "ROOT", str(tmp_path / "ledger"))
+
+
+@pytest.fixture(scope="session")
+def conffile() -> Path:
+    """Return a configuration file of this machine that is as its package installed it."""
+    if not shutil.which("dpkg-query"):
+        pytest.skip("dpkg is not installed")
+    command = ["dpkg-query", "--show", "--showformat=${Conffiles}\n"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for words in map(str.split, listing.splitlines()):
+        path = Path(words[0]) if len(words) == 2 else Path("/")
+        readable = path.is_file() and path.resolve() == path and os.access(path, os.R_OK)
+        if readable and hashlib.md5(path.read_bytes()).hexdigest() == words[1]:
+            return path
+    pytest.skip("no configuration file of this machine is as its package installed it")
+
+
+class StandIns:
+    """Shell scripts on the PATH in the place of real programs; each call is written down."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.log = directory / "calls"
+
+    def add(self, name: str, script: str = "") -> None:
+        program = self.directory / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.log}\n{script}\n')
+        program.chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIns:
+    """Return where to put programs that stand in for those that would change this machine, or that it lacks."""
+    directory = tmp_path / "stand-ins"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
+    return StandIns(directory)
+
+
+# A unit is three files: NAME.active (since when, in seconds), NAME.enabled, and NAME.start, which has to succeed.
+SYSTEMCTL = """
+cd "$(dirname "$0")/units" || exit 9
+for unit; do :; done
+case $1 in
+show)
+    state=inactive since=0 enabled=disabled load=not-found
+    [ ! -e "$unit" ] || load=loaded
+    [ ! -e "$unit.active" ] || { state=active; since=$(cat "$unit.active"); }
+    now=$(date +%s.%N)
+    since=$(awk -v now="$now" -v since="$since" '{ printf "%d", ($1 - now + since) * 1000000 }' /proc/uptime)
+    [ ! -e "$unit.enabled" ] || enabled=enabled
+    printf '%s\n' ActiveState=$state UnitFileState=$enabled ActiveEnterTimestampMonotonic=$since LoadState=$load ;;
+start|restart|reload)
+    [ "$1" != restart ] || rm -f "$unit.active"
+    sh "./$unit.start" || { echo "$unit does not come up" >&2; exit 1; }
+    date +%s.%N > "$unit.active" ;;
+stop) rm -f "$unit.active" ;;
+enable) touch "$unit.enabled" ;;
+disable) rm -f "$unit.enabled"; case $* in *--now*) rm -f "$unit.active" ;; esac ;;
+esac
+"""
+
+
+class Systemd:
+    """A stand-in for systemctl: which units there are, what became of them, and what was asked of it."""
+
+    def __init__(self, stand_ins: StandIns):
+        self.units = stand_ins.directory / "units"
+        self.units.mkdir()
+        self.stand_ins = stand_ins
+        stand_ins.add("systemctl", SYSTEMCTL)
+        stand_ins.add("journalctl")
+
+    def add(self, name: str, active: bool = True, enabled: bool = True, since: int = 1, start: str = "true") -> None:
+        """Add a unit; ``start`` is what it runs to come up."""
+        (self.units / name).touch()
+        (self.units / f"{name}.start").write_text(start)
+        if active:
+            (self.units / f"{name}.active").write_text(str(since))
+        if enabled:
+            (self.units / f"{name}.enabled").touch()
+
+    def is_active(self, name: str) -> bool:
+        return (self.units / f"{name}.active").exists()
+
+    def is_enabled(self, name: str) -> bool:
+        return (self.units / f"{name}.enabled").exists()
+
+    @property
+    def calls(self) -> list[str]:
+        """What was asked but for questions, and whatever the test's own commands wrote."""
+        calls = (call.removeprefix("systemctl ") for call in self.stand_ins.calls)
+        return [call for call in calls if not call.startswith(("show", "journalctl"))]
+
+
+@pytest.fixture
+def systemd(stand_ins: StandIns) -> Systemd:
+    return Systemd(stand_ins)
 
 
 @pytest.fixture

@@ -55,7 +55,10 @@ def problems(*apps: Any, search: tuple[str, ...] = ()) -> list[str]:
 
 
 def resolved(*apps: Any, **host: Any) -> dict[str, Any]:
-    facts = {"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": "3.13", "search": [], "servers": server_table()}
+    facts = {
+        **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": "3.13"},
+        **{"search": [], "servers": server_table()},
+    }
     return resolve(list(apps), **{**facts, **host})
 
 
@@ -165,7 +168,7 @@ def test_an_entry_that_is_no_dictionary_is_refused_by_its_place(describe: Descri
     "name",
     [
         *("", "Shop", "../shop", "a/b", ".shop", "-shop", "9shop", "a b", "shop\n", "a" * 28),
-        *("build", "supervisord"),  # whose user and files are others'
+        *("build", "stack", "supervisord"),  # whose user, files or word for removal are others'
     ],
 )
 def test_a_name_that_is_no_safe_file_name_is_refused(describe: Describe, name: str) -> None:
@@ -496,6 +499,15 @@ def test_unknown_names_are_caught_once_on_each_port(describe: Describe) -> None:
     assert sorted(site["listen"] for site in sites if site["catch_all_enabled"]) == [80, 81]
 
 
+def test_unknown_names_of_a_port_that_an_app_leaves_to_others_are_not_caught(describe: Describe) -> None:
+    sites = resolved(
+        describe("one", site={"server_names": ["a.example"]}),
+        describe("two", site={"server_names": ["b.example"], "catch_all_enabled": False}),
+        describe("three", site={"server_names": ["c.example"], "listen": 81}),
+    )["sites"]
+    assert [site["listen"] for site in sites if site["catch_all_enabled"]] == [81]
+
+
 def test_a_shared_site_keeps_its_file_when_the_apps_change_places(describe: Describe) -> None:
     one, two = describe("one"), describe("two", site={"prefix": "/two"})
     assert [site["name"] for site in resolved(one, two)["sites"]] == [
@@ -567,3 +579,10 @@ def test_a_relative_path_is_looked_up_in_the_working_directory_then_beside_the_i
 def test_each_python_version_is_wanted_once_beside_the_platforms_own(describe: Describe) -> None:
     apps = [describe(), describe(python={"version": "3.12"}), describe(python={"version": "3.12"}), describe(python={})]
     assert python_versions(apps) == ["3.12", "auto"]
+
+
+def test_an_app_that_names_no_python_gets_the_platforms_by_its_number(describe: Describe) -> None:
+    apps = resolved(
+        describe("one"), describe("two", python={"version": "3.11"}, site={"prefix": "/two"}), python="3.14"
+    )
+    assert [app["python"]["version"] for app in apps["apps"]] == ["3.14", "3.11"]

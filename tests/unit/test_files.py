@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -115,9 +114,26 @@ def test_undo_puts_content_mode_and_links_back(place: Path, everything: Transact
 
 def test_undo_works_after_a_write_that_broke_off(place: Path) -> None:
     before = snapshot(place)
-    transaction = Transaction([file_entry(place / "file"), file_entry(place / "missing" / "file")], [])
-    with pytest.raises(FileNotFoundError):
+    theirs = file_entry(place / "other")._replace(owner="no-such-user")
+    transaction = Transaction([file_entry(place / "made" / "file"), file_entry(place / "file"), theirs], [])
+    with pytest.raises(KeyError):
         transaction.write()
+    transaction.undo()
+    assert snapshot(place) == before
+
+
+def test_undo_removes_the_directories_that_were_made_on_the_way(place: Path) -> None:
+    before = snapshot(place)
+    transaction = Transaction(
+        [
+            directory_entry(place / "a" / "b" / "c"),
+            directory_entry(place / "d"),
+            file_entry(place / "d" / "e" / "f" / "file"),
+        ],
+        [],
+    )
+    transaction.write()
+    assert (place / "d" / "e" / "f" / "file").exists()
     transaction.undo()
     assert snapshot(place) == before
 
@@ -200,98 +216,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(place: Path, mo
 def test_a_secret_file_without_a_mode_is_closed_to_others(tmp_path: Path, secret: bool, wanted: int) -> None:
     options = {"path": str(tmp_path / "file"), "content": "x", "mode": None, "owner": OWNER, "group": GROUP}
     assert Entry.file(options, secret=secret).mode == wanted
-
-
-@pytest.fixture
-def service_config(
-    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    """Run the module of that name for files alone, without a service."""
-    from ansible_collections.baremetal.web.plugins.modules import service_config as module
-
-    monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
-
-    def _service_config(
-        path: Path, content: str, check: list[str], check_mode: bool = False, **more: Any
-    ) -> dict[str, Any]:
-        entry = {"path": str(path), "content": content, "owner": OWNER, "group": GROUP}
-        return run_module("service_config", {"files": [entry], "check": check, **more}, check_mode)
-
-    return _service_config
-
-
-def test_files_that_their_checker_takes_are_there_to_stay(
-    service_config: Callable[..., dict[str, Any]], place: Path
-) -> None:
-    assert service_config(place / "file", "new\n", ["true"])["changed"]
-    assert (place / "file").read_text() == "new\n"
-    assert not service_config(place / "file", "new\n", ["false"])["changed"]
-
-
-def test_files_that_their_checker_refuses_are_put_back_and_the_checker_is_quoted(
-    service_config: Callable[..., dict[str, Any]], place: Path
-) -> None:
-    before = snapshot(place)
-    checker = ["sh", "-c", f"grep -q new {place}/file && echo this will not do >&2; exit 1"]
-    result = service_config(place / "file", "new\n", checker)
-    assert result["failed"]
-    assert "this will not do" in result["msg"]
-    assert snapshot(place) == before
-
-
-def test_files_of_a_pattern_that_are_not_wanted_are_removed_and_put_back_when_that_is_refused(
-    service_config: Callable[..., dict[str, Any]], place: Path
-) -> None:
-    for name in ("mine-old.conf", "other.conf"):
-        (place / name).write_text("old\n")
-    before, wanted = snapshot(place), place / "mine-new.conf"
-    pattern = [f"{place}/mine-*.conf"]
-    assert service_config(wanted, "new\n", ["false"], exclusive=pattern)["failed"]
-    assert snapshot(place) == before
-    assert service_config(wanted, "new\n", ["true"], exclusive=pattern)["changed"]
-    assert sorted(path.name for path in place.glob("*.conf")) == ["mine-new.conf", "other.conf"]
-    assert not service_config(wanted, "new\n", ["false"], exclusive=pattern)["changed"]
-
-
-@pytest.mark.skipif(not shutil.which("dpkg-query"), reason="dpkg is not installed")
-def test_a_file_that_no_package_installed_is_not_taken_for_one_of_a_package(
-    service_config: Callable[..., dict[str, Any]], place: Path
-) -> None:
-    service_config(place / "file", "new\n", ["true"], absent_if_packaged=[str(place / "gone")])
-    assert (place / "gone").exists()
-
-
-def test_files_are_put_back_when_their_checker_cannot_be_run(
-    service_config: Callable[..., dict[str, Any]], place: Path
-) -> None:
-    before = snapshot(place)
-    assert service_config(place / "file", "new\n", ["no-such-checker"])["failed"]
-    assert snapshot(place) == before
-
-
-def test_files_that_were_written_and_never_applied_are_applied_by_the_next_run(
-    service_config: Callable[..., dict[str, Any]], place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut_off(transaction: Transaction) -> None:
-        written(transaction)
-        raise KeyboardInterrupt
-
-    written = Transaction.write
-    with monkeypatch.context() as patch:
-        patch.setattr(Transaction, "write", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            service_config(place / "file", "new\n", ["true"])
-    applied = place / "applied"
-    assert service_config(place / "file", "new\n", ["touch", str(applied)])["changed"]
-    assert applied.exists()
-
-
-def test_check_mode_names_the_files_and_writes_none(service_config: Callable[..., dict[str, Any]], place: Path) -> None:
-    before = snapshot(place)
-    result = service_config(place / "file", "new\n", ["false"], check_mode=True)
-    assert result["changed"]
-    assert result["files"] == [str(place / "file")]
-    assert snapshot(place) == before
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a host's secret belongs to root")

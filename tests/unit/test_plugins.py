@@ -7,6 +7,8 @@ import importlib
 import inspect
 import json
 import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.web.plugins.action.release import ActionModule
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
@@ -27,7 +30,12 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "plugins" / kind).glob("*.py"))
 
 
-MODULES, FILTERS = names("modules"), names("filter")
+def valid_args(action: str) -> frozenset[str]:
+    """Return the options that an action takes where it says so itself."""
+    return importlib.import_module(f"{PLUGINS}.action.{action}").ActionModule._VALID_ARGS
+
+
+MODULES, FILTERS, ACTIONS = names("modules"), names("filter"), names("action")
 
 
 class Intercepted(Exception):
@@ -46,9 +54,17 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, 
             taken.update(argument_spec=argument_spec, **options)
             raise Intercepted
 
-        monkeypatch.setattr(module, "AnsibleModule", intercept)
-        with pytest.raises(Intercepted):
-            module.main()
+        if hasattr(module, "main"):
+            monkeypatch.setattr(module, "AnsibleModule", intercept)
+            with pytest.raises(Intercepted):
+                module.main()
+        else:  # documentation of an action that does all the work
+            action = importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule
+            monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+            monkeypatch.setattr(action, "validate_argument_spec", lambda _self, spec: intercept(spec))
+            with pytest.raises(Intercepted):
+                action.run(object.__new__(action))
+            taken["supports_check_mode"] = True  # as every action does that says nothing else
         return taken
 
     return _argument_spec
@@ -135,10 +151,11 @@ def test_a_filter_takes_what_it_documents(documented: dict[str, dict[str, Any]],
     assert positional == [other.name for other in others if other.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
 
 
-def test_the_action_takes_options_of_its_module_only(argument_spec: Callable[[str], dict[str, Any]]) -> None:
-    spec = argument_spec("release")["argument_spec"]
-    assert set(spec) >= ActionModule._VALID_ARGS
-    assert {name for name, option in spec.items() if option.get("required")} <= ActionModule._VALID_ARGS
+@pytest.mark.parametrize("name", [name for name in ACTIONS if valid_args(name)])
+def test_an_action_takes_options_of_its_module_only(argument_spec: Callable[[str], dict[str, Any]], name: str) -> None:
+    spec = argument_spec(name)["argument_spec"]
+    assert set(spec) >= valid_args(name)
+    assert {option for option, what in spec.items() if what.get("required")} <= valid_args(name)
 
 
 def test_the_environment_of_a_program_is_not_logged_on_the_host(
@@ -175,9 +192,12 @@ class Release(ActionModule):
         self.asked.append(json.loads(json.dumps(module_args)))
         return self.answer if module_args["phase"] == "inspect" else {"changed": True}
 
-    def _upload(self, tree: Any) -> str:
-        self.uploaded = list(tree.files())
-        return "/remote/source.tar.gz"
+    def _upload(self, pack: Callable[[str], None], name: str) -> str:
+        with tempfile.TemporaryDirectory() as directory:
+            pack(f"{directory}/{name}")
+            with tarfile.open(f"{directory}/{name}") as archive:
+                self.uploaded += archive.getnames()
+        return f"/remote/{name}"
 
 
 @pytest.fixture
@@ -193,10 +213,12 @@ def source(tmp_path: Path) -> Path:
 def action(source: Path) -> Callable[..., Release]:
     """Run the action for an app; return what it asked the host."""
 
-    def _action(check_mode: bool = False, answer: Mapping[str, Any] | None = None, **keys: Any) -> Release:
+    def _action(
+        check_mode: bool = False, answer: Mapping[str, Any] | None = None, platform_python: str = "3.13", **keys: Any
+    ) -> Release:
         app = {"name": "shop", "source": {"path": str(source)}, "entrypoint": "shop:app", **keys}
         host = {
-            **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": "3.13"},
+            **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": platform_python},
             **{"search": [], "servers": server_table()},
         }
         args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
@@ -255,6 +277,15 @@ def test_the_same_app_is_the_same_release_and_a_changed_one_another(
     assert wanted(action(entrypoint="shop:other")) != first
     (source / "shop.py").write_text("app = 2\n")
     assert wanted(action()) != first
+
+
+def test_another_python_of_the_platform_is_another_release_but_for_an_app_that_names_its_own(
+    action: Callable[..., Release],
+) -> None:
+    assert wanted(action(platform_python="3.12")) != wanted(action(platform_python="3.13"))
+    own = {"python": {"version": "3.12"}}
+    assert wanted(action(platform_python="3.13", **own)) == wanted(action(platform_python="3.14", **own))
+    assert wanted(action(platform_python="3.12")) == wanted(action(**own))
 
 
 def test_a_change_of_the_site_or_the_probe_makes_no_new_release(action: Callable[..., Release]) -> None:

@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils import releases as module
 from ansible_collections.baremetal.web.plugins.module_utils.releases import (
     SERVER_LOCK,
@@ -62,6 +64,7 @@ def app(tmp_path: Path, answerer: Path, program: Callable[..., dict[str, Any]]) 
         "health": {"path": "/", "timeout": 10},
         "releases_kept": 3,
         "index_url": "",
+        "wheels": "",
         "uv": "",
         "program": program("shop", command=command, directory="$release/app", environment=environment, log_name="shop"),
     }
@@ -282,6 +285,26 @@ def test_the_directories_of_an_app_are_open_to_those_only_who_need_them(app: dic
     modes = {name: stat.S_IMODE(os.stat(os.path.join(app["home"], name)).st_mode) for name in os.listdir(app["home"])}
     assert modes == {"releases": 0o755, "run": 0o750, "data": 0o700}
     assert stat.S_IMODE(os.stat(app["home"]).st_mode) == 0o751
+
+
+def test_the_home_of_an_app_is_noted_as_ours_with_all_in_it(app: dict[str, Any], own_files: None) -> None:
+    Releases(app, None).make_room(GROUP)  # type: ignore[arg-type]
+    notes = ledger.read()
+    assert app["home"] in notes["tree"]
+    assert os.path.dirname(app["home"]) in notes["directory"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_data_that_was_kept_when_its_app_was_removed_is_the_apps_again(app: dict[str, Any], tmp_path: Path) -> None:
+    data = Path(app["home"]) / "data"
+    (data / "uploads").mkdir(parents=True)
+    (data / "uploads" / "photo").touch()
+    (tmp_path / "outside").touch()
+    (data / "link").symlink_to(tmp_path / "outside")
+    Releases({**app, "user": "nobody"}, None).make_room(GROUP)  # type: ignore[arg-type]
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert {path.lstat().st_uid for path in (data, *data.rglob("*"))} == {uid}
+    assert (tmp_path / "outside").stat().st_uid == 0
 
 
 def test_a_release_starts_becomes_live_and_is_settled(releases: Releases) -> None:
@@ -542,7 +565,10 @@ def deploy(app: dict[str, Any], supervisor: Supervisor) -> Callable[..., Release
         changed = {key: {**app[key], **value} for key, value in changes.items()}
         releases = Staged({**app, **changed}, supervisor)
         os.makedirs(app["home"], exist_ok=True)
-        wanted = {"release": release, "socket_group": GROUP, "archive": "", "files": {}, "manifest": {}}
+        wanted = {
+            **{"release": release, "socket_group": GROUP, "archive": "", "files": {}, "manifest": {}},
+            **{"wheels": None, "wheels_archive": None},
+        }
         release_module.activate(releases, wanted)
         return releases
 

@@ -22,12 +22,17 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
 from conftest import GROUP, OWNER, ROOT, run_ansible
 
 Text = Callable[[str], str]
 
 TEMPLATES = sorted(str(path.relative_to(ROOT / "roles")) for path in ROOT.glob("roles/*/templates/**/*.j2"))
-FAMILIES = ("Debian", "RedHat")
+# A platform of each family.
+FAMILIES = {
+    "Debian": {"distribution": "Debian", "distribution_version": "13.1", "distribution_major_version": "13"},
+    "RedHat": {"distribution": "CentOS", "distribution_version": "9", "distribution_major_version": "9"},
+}
 PASSWORD = "correct horse battery staple"
 
 
@@ -49,6 +54,7 @@ def task_variables(role: str, file: str) -> dict[str, Any]:
 
 
 def nginx_site(*locations: Mapping[str, Any], nginx_ipv6_enabled: bool = True, **more: Any) -> dict[str, Any]:
+    """Return what publishes a site."""
     site = {"name": "shop", "listen": 18080, "server_names": ["shop.example"], "locations": list(locations), **more}
     return {**task_variables("nginx", "site"), "nginx_site": site, "nginx_ipv6_enabled": nginx_ipv6_enabled}
 
@@ -110,10 +116,16 @@ RENDERINGS = {
     "supervisord-no-web": Rendering(SUPERVISORD, supervisord(supervisor_web_enabled=False)),
     "supervisorctl": Rendering("supervisor/templates/opt/baremetal/etc/supervisord.conf.j2"),
     "unit": Rendering(UNIT),
+    "group": Rendering("supervisor/templates/etc/sysusers.d/baremetal-supervisor.conf.j2"),
     "sysusers": Rendering("wsgi/templates/etc/sysusers.d/baremetal-web.conf.j2", wsgi(user="web")),
     **{f"gunicorn-{name}": Rendering(GUNICORN, wsgi(server={"worker_class": name})) for name in WORKER_CLASSES},
     "gunicorn-address": Rendering(GUNICORN, wsgi(server={"bind": f"127.0.0.1:{FREE_PORT}"})),
     "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
+}
+# What tasks compute of a role's variables.
+PUBLISHED = {
+    "publication": nginx_site(location("shop"), listen=80, server_names=["*.shop.example"]),
+    "publication-shared": nginx_site(location("shop"), listen=80, catch_all_enabled=False),
 }
 GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-") and name != "gunicorn-address"]
 
@@ -121,8 +133,8 @@ GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-") and nam
 def play() -> list[dict[str, Any]]:
     """Return a play that renders everything and writes the results beside itself."""
     tasks: list[dict[str, Any]] = []
-    for family in FAMILIES:
-        facts = {"os_family": family, "processor_nproc": 2, "hostname": "web1", "cacheable": True}
+    for family, platform in FAMILIES.items():
+        facts = {"os_family": family, **platform, "processor_nproc": 2, "hostname": "web1", "cacheable": True}
         tasks.append({"name": f"Be of the family {family}", "ansible.builtin.set_fact": facts})
         tasks += [
             {
@@ -137,7 +149,16 @@ def play() -> list[dict[str, Any]]:
             for index, (name, rendering) in enumerate(RENDERINGS.items())
             if rendering.family == family
         ]
-    results = ", ".join(f"'{name}': rendered_{index}" for index, name in enumerate(RENDERINGS))
+    tasks += [
+        {
+            "name": f"Compute {name}",
+            "ansible.builtin.set_fact": {"text": "{{ __nginx_publication | to_json }}"},
+            "vars": variables,
+            "register": f"rendered_{index}",
+        }
+        for index, (name, variables) in enumerate(PUBLISHED.items(), len(RENDERINGS))
+    ]
+    results = ", ".join(f"'{name}': rendered_{index}" for index, name in enumerate([*RENDERINGS, *PUBLISHED]))
     content = f"{{{{ {{ {results} }} | to_json }}}}"
     tasks.append(
         {
@@ -158,6 +179,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Render everything in one run of ansible-playbook; return its results by name."""
     place = tmp_path_factory.mktemp("rendered")
     (place / "play.yml").write_text(json.dumps(play()))
+    (place / "templates").symlink_to(ROOT / "roles" / "nginx" / "templates")  # where the role's own tasks look
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (place / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"web1": local}}}))
     run_ansible(place, "playbook", "-i", "hosts.yml", "play.yml")
@@ -311,6 +333,54 @@ def test_nginx_takes_its_configuration(text: Text, tmp_path: Path, main: str, si
     assert done.returncode == 0, done.stderr
     unexpected = [line for line in done.stderr.splitlines() if "[warn]" in line and '"user" directive' not in line]
     assert unexpected == []
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_a_site_is_published_when_nginx_mentions_its_file(text: Text, name: str) -> None:
+    publication = json.loads(text(name))
+    assert publication["expects"] == f"# configuration file {publication['file']['path']}:"  # as nginx -T says it
+    assert publication["file"]["path"] == "/etc/nginx/conf.d/shop.conf"
+    assert "server_name" in publication["file"]["content"]
+    assert publication["port"] == 80
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("listen 80;", True),
+        ("    listen 80 default_server;", True),
+        ("listen *:80;", True),
+        ("listen 0.0.0.0:80;", True),
+        ("listen [::]:80 ipv6only=on;", True),
+        ("listen 8080;", False),
+        ("listen 127.0.0.1:80;", False),  # an address of its own has a default of its own
+        ("# listen 80;", False),
+        ("listen unix:/run/80;", False),
+    ],
+)
+def test_a_port_where_somebody_else_listens_is_not_closed_to_unknown_names(
+    text: Text, line: str, refused: bool
+) -> None:
+    conflict = json.loads(text("publication"))["conflict"]
+    assert bool(re.search(conflict["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
+    assert {"/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"} <= set(conflict["files"])
+    assert json.loads(text("publication-shared"))["conflict"]["files"] == []
+
+
+@pytest.mark.parametrize(
+    ("warning", "refused"),
+    [
+        ('[warn] conflicting server name "*.shop.example" on 0.0.0.0:80, ignored', True),
+        ('[warn] conflicting server name "*.shop.example" on [::]:80, ignored', True),
+        ('[warn] conflicting server name "*.shop.example" on 0.0.0.0:8080, ignored', False),
+        ('[warn] conflicting server name "theirs.example" on 0.0.0.0:80, ignored', False),
+        ('[warn] conflicting server name "a.shop.example" on 0.0.0.0:80, ignored', False),
+    ],
+)
+def test_a_name_of_the_site_that_another_server_has_is_refused_and_others_conflicts_are_their_own(
+    text: Text, warning: str, refused: bool
+) -> None:
+    assert bool(re.search(json.loads(text("publication"))["forbids"], f"nginx: {warning}\n")) == refused
 
 
 class Profile:
@@ -474,6 +544,26 @@ def test_each_user_of_an_app_is_one_account_without_a_login(text: Text) -> None:
     assert sorted(line[1] for line in lines) == ["web", "wsgi-build"]
     assert {line[0] for line in lines} == {"u"}
     assert {line[5] for line in lines} == {"/usr/sbin/nologin"}
+
+
+def test_the_operators_have_a_group_and_no_account(text: Text) -> None:
+    lines = [line.split() for line in text("group").splitlines() if line and not line.startswith("#")]
+    group = role_options("supervisor")["supervisor_group"]["default"]
+    assert lines == [["g", group, "-"]]
+    assert f":{group}" in ini(text("supervisord"))["unix_http_server"]["chown"]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="systemd is not installed")
+@pytest.mark.parametrize("name", ["group", "sysusers"])
+def test_systemd_makes_the_accounts(text: Text, tmp_path: Path, name: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "accounts.conf").write_text(text(name))
+    command = ["systemd-sysusers", f"--root={tmp_path}", str(tmp_path / "accounts.conf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = (tmp_path / "etc" / "group").read_text()
+    wanted = [line.split()[1] for line in text(name).splitlines() if line.startswith(("g ", "u "))]
+    assert [account for account in wanted if f"\n{account}:" not in f"\n{made}"] == []
 
 
 def configuration(text: str) -> dict[str, Any]:

@@ -213,3 +213,32 @@ def test_a_package_without_a_wheel_is_not_built(made: Callable[..., Path], tmp_p
     with pytest.raises(VenvError, match="built"):
         made(app=f"--no-index\n--find-links {tmp_path}\nbuilt==1.0\n")
     assert not (tmp_path / "ran").exists()
+
+
+def offline(environment: Path, file: Path, index: Index) -> None:
+    """Install a file with the tool that made the environment, from a directory of wheels."""
+    uv = "" if (environment / "bin" / "pip").exists() else UV or ""
+    options = {"index_url": "http://127.0.0.1:1/", "wheels": str(index.directory), "home": str(file.parent)}
+    install(str(environment), sys.executable, [str(file)], uv=uv, **options)
+
+
+def test_with_a_directory_of_wheels_no_index_is_asked_and_hashes_still_count(
+    made: Callable[..., Path], index: Index, tmp_path: Path
+) -> None:
+    file = tmp_path / "app.txt"
+    environment = made(none="# nothing\n")
+    file.write_text(f"probe==1.0 --hash=sha256:{index.hash}\n")
+    offline(environment, file, index)
+    assert answer(environment).stdout == "42\n"
+    file.write_text(f"other==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(VenvError, match=r"(?i:hash)"):
+        offline(environment, file, index)
+
+
+def test_a_wheel_that_is_missing_is_named_with_the_playbook_that_fetches_it(
+    made: Callable[..., Path], index: Index, tmp_path: Path
+) -> None:
+    file = tmp_path / "app.txt"
+    file.write_text(f"elsewhere==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(VenvError, match=r"(?s:elsewhere.*ansible-playbook baremetal\.web\.wheelhouse)"):
+        offline(made(none="# nothing\n"), file, index)

@@ -16,7 +16,7 @@ from probes import APPS, INVENTORY, SENTENCE, SUPERVISORCTL, App, apps, name, pl
 
 FLEET = yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["children"]
 BALANCER = FLEET["nginx_alone"]["hosts"]["nginx-debian"]["ansible_host"]
-OLD = "/opt/baremetal/bin/uv pip install --quiet --no-cache --python /opt/baremetal/bin/python"
+OLD = "/opt/baremetal/bin/uv pip install --system-certs --quiet --no-cache --python /opt/baremetal/bin/python"
 
 
 class Visitors:

@@ -1,0 +1,76 @@
+"""The platform of a host: one name for the roles' tables, and a sentence for one that is not supported."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.baremetal.web.plugins.filter.platform import platform
+from ansible_collections.baremetal.web.plugins.plugin_utils.platforms import SUPPORTED, name
+
+
+def facts(family: str, distribution: str, version: str) -> dict[str, str]:
+    """Return what Ansible finds out about a host."""
+    return {
+        "os_family": family,
+        "distribution": distribution,
+        "distribution_version": version,
+        "distribution_major_version": version.partition(".")[0],
+    }
+
+
+# distribution, version, name, family, what "auto" means
+KNOWN = [
+    ("CentOS", "9", "EL 9", "RedHat", "3.12"),  # CentOS Stream
+    ("CentOS", "10", "EL 10", "RedHat", "3.12"),
+    ("Rocky", "9.6", "EL 9", "RedHat", "3.12"),
+    ("AlmaLinux", "10.0", "EL 10", "RedHat", "3.12"),
+    ("RedHat", "9.4", "EL 9", "RedHat", "3.12"),
+    ("OracleLinux", "9.5", "EL 9", "RedHat", "3.12"),
+    ("Ubuntu", "22.04", "Ubuntu 22.04", "Debian", "3.10"),
+    ("Ubuntu", "24.04", "Ubuntu 24.04", "Debian", "3.12"),
+    ("Ubuntu", "26.04", "Ubuntu 26.04", "Debian", "3.14"),
+    ("Debian", "12.11", "Debian 12", "Debian", "3.11"),
+    ("Debian", "13.1", "Debian 13", "Debian", "3.13"),
+]
+UNKNOWN = [
+    ("Debian", "Debian", "10.13"),
+    ("RedHat", "Fedora", "41"),
+    ("RedHat", "Amazon", "2023"),
+    ("RedHat", "CentOS", "8"),
+    ("Debian", "Ubuntu", "20.04"),
+    ("Debian", "Ubuntu", "24.10"),
+    ("Debian", "Linux Mint", "22.1"),
+    ("Suse", "openSUSE Leap", "15.6"),
+    ("Archlinux", "Archlinux", "rolling"),
+]
+
+
+@pytest.mark.parametrize(("distribution", "version", "wanted", "family", "python"), KNOWN)
+def test_a_supported_platform_has_a_name_a_family_and_a_python(
+    distribution: str, version: str, wanted: str, family: str, python: str
+) -> None:
+    found = facts(family, distribution, version)
+    assert platform(found) == platform(found, "name") == wanted
+    assert platform(found, "family") == family
+    assert platform(found, "python") == python
+
+
+def test_every_supported_platform_is_named_here() -> None:
+    assert {wanted for _distribution, _version, wanted, *_more in KNOWN} == set(SUPPORTED)
+
+
+@pytest.mark.parametrize(("family", "distribution", "version"), UNKNOWN)
+@pytest.mark.parametrize("what", ["name", "family", "python"])
+def test_another_platform_is_refused_with_the_list_of_the_supported_ones(
+    family: str, distribution: str, version: str, what: str
+) -> None:
+    with pytest.raises(AnsibleFilterError) as refused:
+        platform(facts(family, distribution, version), what)
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{distribution} {version} is not supported. Supported: ")
+    assert [supported for supported in SUPPORTED if supported not in sentence] == []
+
+
+def test_a_platform_has_a_name_even_when_it_is_not_supported() -> None:
+    assert name(facts("Debian", "Debian", "10.13")) == "Debian 10"

@@ -1,0 +1,493 @@
+"""Removal: what came to a host goes, what stood there before comes back, and what is an app's or anybody's stays."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils import removal as removal_utils
+from ansible_collections.baremetal.web.plugins.module_utils.files import read_state
+from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger, freeze
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
+from ansible_collections.baremetal.web.plugins.modules import removal as module
+from conftest import StandIns, Systemd
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+
+Remove = Callable[..., dict[str, Any]]
+# Numbers that no account of this machine has, and the names that they have in these tests.
+USERS = {64123: "wsgi-shop", 64124: "wsgi-api"}
+APP_UNIT = "supervisord-baremetal.service"
+NEW, LIVE = "shop-0123456789ab", "shop-ba9876543210"
+
+
+class Host(NamedTuple):
+    """The parts of a host, all below one directory."""
+
+    place: Path
+
+    @property
+    def root(self) -> Path:
+        return self.place / "srv"
+
+    @property
+    def units(self) -> Path:
+        return self.place / "units"
+
+    @property
+    def sysusers(self) -> Path:
+        return self.place / "sysusers.d"
+
+    @property
+    def crontabs(self) -> Path:
+        return self.place / "crontabs"
+
+    def files(self) -> dict[str, Any]:
+        return {str(path.relative_to(self.place)): read_state(str(path)) for path in sorted(self.place.rglob("*"))}
+
+
+def note(kind: str, name: object, before: Any = None) -> None:
+    with Ledger() as notes:
+        notes.note(kind, str(name), before)
+
+
+def write(path: Path, text: str = "", before: str | None = None) -> Path:
+    """Write a file of this collection, in the place of one that was there before."""
+    if before is not None:
+        path.write_text(before)
+    note("file", path, freeze(read_state(str(path))))
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, systemd: Systemd) -> Host:
+    """Return a host on which nothing is yet; systemctl and the programs that change accounts are stand-ins."""
+    host = Host(tmp_path / "host")
+    for directory in (host.root, host.units, host.sysusers, host.crontabs):
+        directory.mkdir(parents=True)
+    monkeypatch.setattr(removal_utils, "UNIT_DIRECTORY", str(host.units))
+    monkeypatch.setattr(removal_utils, "SYSUSERS", str(host.sysusers / "baremetal-*.conf"))
+    monkeypatch.setattr(removal_utils, "CRONTABS", (str(host.crontabs),))
+    monkeypatch.setattr(removal_utils.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid]))
+    monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
+    for program in ("getent", "userdel", "groupdel"):
+        stand_ins.add(program)
+    return host
+
+
+@pytest.fixture
+def remove(run_module: Remove, host: Host) -> Remove:
+    def _remove(phase: str, app: str = "", data_kept: bool = True, check_mode: bool = False) -> dict[str, Any]:
+        arguments = {"phase": phase, "app": app, "root": str(host.root), "data_kept": data_kept}
+        return run_module("removal", arguments, check_mode)
+
+    return _remove
+
+
+def add_app(host: Host, name: str, uid: int, noted: bool = True) -> Path:
+    """Put an app on the host, as releases leave it."""
+    home = host.root / name
+    for directory in ("releases/0123456789ab/app", "run", "data/uploads"):
+        (home / directory).mkdir(parents=True)
+    (home / "releases" / "0123456789ab" / "manifest.json").write_text("{}")
+    (home / "current").symlink_to("releases/0123456789ab")
+    (home / "data" / "uploads" / "photo").write_text("dear to somebody\n")
+    (home / "releases.log").write_text("one line\n")
+    (home / ".lock").touch()
+    for path in (home / "run", home / "data", home / "data" / "uploads", home / "data" / "uploads" / "photo"):
+        os.chown(path, uid, uid)
+    if noted:
+        note("tree", home)
+        note("account", USERS[uid])
+    return home
+
+
+@pytest.fixture
+def shop(host: Host) -> Path:
+    return add_app(host, "shop", 64123)
+
+
+@pytest.fixture
+def api(host: Host) -> Path:
+    return add_app(host, "api", 64124)
+
+
+def noted(kind: str) -> list[str]:
+    return sorted(ledger.read().get(kind, {}))
+
+
+# One app.
+
+
+def test_an_app_goes_and_its_data_and_audit_log_stay_and_are_roots(remove: Remove, shop: Path) -> None:
+    result = remove("app", "shop")
+    assert result["changed"]
+    assert result["kept"] == [str(shop / "data"), str(shop / "releases.log")]
+    assert sorted(path.name for path in shop.iterdir()) == ["data", "releases.log"]
+    assert (shop / "data" / "uploads" / "photo").read_text() == "dear to somebody\n"
+    left = [shop, shop / "data", *(shop / "data").rglob("*")]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in left} == {(0, 0)}
+    assert noted("tree") == [str(shop)]  # for the data is still to be removed one day
+
+
+def test_an_app_goes_with_its_data_when_told(remove: Remove, shop: Path) -> None:
+    result = remove("app", "shop", data_kept=False)
+    assert result["kept"] == []
+    assert not shop.exists()
+    assert noted("tree") == []
+
+
+def test_an_empty_data_directory_is_no_data(remove: Remove, shop: Path) -> None:
+    (shop / "data" / "uploads" / "photo").unlink()
+    (shop / "data" / "uploads").rmdir()
+    (shop / "releases.log").unlink()
+    assert remove("app", "shop")["kept"] == []
+    assert not shop.exists()
+
+
+@pytest.mark.parametrize("data_kept", [True, False])
+def test_a_second_removal_changes_nothing(remove: Remove, shop: Path, data_kept: bool) -> None:
+    remove("app", "shop", data_kept)
+    again = remove("app", "shop", data_kept)
+    assert (again["changed"], again["removed"]) == (False, [])
+
+
+def test_data_that_was_kept_goes_when_a_later_removal_is_told(remove: Remove, shop: Path) -> None:
+    remove("app", "shop")
+    assert remove("app", "shop", data_kept=False)["changed"]
+    assert not shop.exists()
+
+
+def test_another_app_stays_as_it_is(remove: Remove, host: Host, shop: Path, api: Path) -> None:
+    before = {path: state for path, state in host.files().items() if path.startswith("srv/api")}
+    remove("app", "shop", data_kept=False)
+    assert {path: state for path, state in host.files().items() if path.startswith("srv/api")} == before
+    assert noted("account") == ["wsgi-api"]
+
+
+def test_a_directory_that_is_not_noted_is_somebody_elses_and_stays(remove: Remove, host: Host, api: Path) -> None:
+    theirs = add_app(host, "shop", 64123, noted=False)
+    before = host.files()
+    assert not remove("app", "shop", data_kept=False)["changed"]
+    assert theirs.exists()
+    assert host.files() == before
+
+
+def test_an_app_that_is_being_released_is_refused_and_stays(remove: Remove, host: Host, shop: Path) -> None:
+    before = host.files()
+    with open(shop / ".lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = remove("app", "shop", data_kept=False)
+    assert result["msg"] == "A release of shop is under way; try again later. What was removed before: nothing."
+    assert host.files() == before
+    assert not remove("app", "shop", data_kept=False)["failed"]
+
+
+@pytest.mark.parametrize("data_kept", [True, False])
+def test_check_mode_tells_of_an_app_and_removes_nothing(
+    remove: Remove, host: Host, systemd: Systemd, shop: Path, data_kept: bool
+) -> None:
+    (host.crontabs / "wsgi-shop").write_text("* * * * * true\n")
+    before, notes = host.files(), ledger.read()
+    told = remove("app", "shop", data_kept, check_mode=True)
+    assert (host.files(), ledger.read(), systemd.calls) == (before, notes, [])
+    done = remove("app", "shop", data_kept)
+    assert (sorted(told["removed"]), told["kept"]) == (sorted(done["removed"]), done["kept"])
+
+
+def test_the_diff_lists_what_goes(remove: Remove, shop: Path) -> None:
+    result = remove("app", "shop", check_mode=True)
+    assert result["diff"]["before"].splitlines() == result["removed"]
+    assert str(shop / "releases") in result["removed"]
+
+
+# Programs; supervisord is a real one.
+
+
+def test_the_programs_of_an_app_stop_and_those_of_others_run_on(
+    remove: Remove,
+    shop: Path,
+    supervisor: Supervisor,
+    program: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(removal_utils, "Supervisor", lambda: supervisor)
+    others = ["shop", "shop-web-0123456789ab", "api-0123456789ab", "theirs"]
+    for name in (NEW, LIVE, *others):
+        supervisor.add(name, render_program(program(name), supervisor.log_directory))
+    told = remove("app", "shop", check_mode=True)
+    assert {f"program {NEW}", f"program {LIVE}"} <= set(told["removed"])
+    assert supervisor.state(LIVE) in ("STARTING", "RUNNING")
+    remove("app", "shop")
+    assert supervisor.programs() == set(others)
+
+
+def test_a_program_that_cannot_be_stopped_leaves_the_app_and_says_what_to_do(
+    remove: Remove, shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "supervisord.conf"
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / f"{LIVE}.conf").touch()
+    config.write_text(
+        f"[supervisord]\nchildlogdir = {tmp_path}\n[unix_http_server]\nfile = {tmp_path}/nobody-listens.sock\n"
+        f"[include]\nfiles = {tmp_path}/conf.d/*.conf\n"
+    )
+    monkeypatch.setattr(removal_utils, "Supervisor", lambda: Supervisor(str(config)))
+    result = remove("app", "shop")
+    assert f"The program {LIVE} cannot be stopped: " in result["msg"]
+    assert "systemctl start supervisord-baremetal" in result["msg"]
+    assert (shop / "releases").exists()
+
+
+# Accounts; the programs that change them are stand-ins.
+
+
+def account_calls(stand_ins: StandIns) -> list[str]:
+    return [call for call in stand_ins.calls if call.startswith(("userdel", "groupdel"))]
+
+
+def test_the_account_of_an_app_goes_with_its_crontab_and_does_not_come_back_at_the_next_boot(
+    remove: Remove, host: Host, shop: Path, api: Path, stand_ins: StandIns
+) -> None:
+    lines = ['u wsgi-api - "web application"\n', 'u wsgi-shop - "web application"\n', 'u wsgi-shop-two - "another"\n']
+    (host.sysusers / "baremetal-web.conf").write_text("".join(lines))
+    (host.sysusers / "theirs.conf").write_text("u wsgi-shop 500\n")
+    (host.crontabs / "wsgi-shop").write_text("* * * * * true\n")
+    (host.crontabs / "wsgi-api").write_text("* * * * * true\n")
+    assert "account wsgi-shop" in remove("app", "shop")["removed"]
+    assert account_calls(stand_ins) == ["userdel wsgi-shop", "groupdel wsgi-shop"]
+    assert (host.sysusers / "baremetal-web.conf").read_text() == lines[0] + lines[2]
+    assert (host.sysusers / "theirs.conf").read_text() == "u wsgi-shop 500\n"
+    assert [path.name for path in host.crontabs.iterdir()] == ["wsgi-api"]
+    assert noted("account") == ["wsgi-api"]
+
+
+def test_an_account_that_another_app_uses_stays_until_that_goes_too(
+    remove: Remove, host: Host, shop: Path, stand_ins: StandIns
+) -> None:
+    add_app(host, "api", 64123)
+    remove("app", "shop")
+    assert account_calls(stand_ins) == []
+    assert noted("account") == ["wsgi-shop"]
+    remove("app", "api")
+    assert account_calls(stand_ins) == ["userdel wsgi-shop", "groupdel wsgi-shop"]
+
+
+def test_an_account_that_was_there_before_stays(remove: Remove, shop: Path, stand_ins: StandIns) -> None:
+    with Ledger() as notes:
+        notes.forget("account", "wsgi-shop")
+    remove("app", "shop")
+    assert account_calls(stand_ins) == []
+
+
+def test_an_account_that_somebody_removed_already_is_only_forgotten(
+    remove: Remove, shop: Path, stand_ins: StandIns
+) -> None:
+    stand_ins.add("getent", "exit 2")
+    assert not remove("app", "shop")["failed"]
+    assert account_calls(stand_ins) == []
+    assert noted("account") == []
+
+
+def test_an_account_that_cannot_be_removed_is_a_failure_that_says_what_went_before(
+    remove: Remove, shop: Path, stand_ins: StandIns
+) -> None:
+    stand_ins.add("userdel", "echo user wsgi-shop is currently used by process 7 >&2; exit 8")
+    result = remove("app", "shop")
+    assert "userdel wsgi-shop failed: user wsgi-shop is currently used by process 7" in result["msg"]
+    assert str(shop / "releases") in result["msg"]
+    assert noted("account") == ["wsgi-shop"]
+    stand_ins.add("userdel")
+    assert not remove("everything")["failed"]
+    assert noted("account") == []
+
+
+# Everything.
+
+
+@pytest.fixture
+def stack(host: Host, systemd: Systemd, shop: Path) -> Host:
+    """Return a host with all kinds of things of this collection, and of others."""
+    for directory in ("etc", "etc/supervisord", "etc/supervisord/conf.d", "etc/shared"):
+        (host.place / directory).mkdir()
+        note("directory", host.place / directory)
+    (host.place / "opt").mkdir()
+    note("tree", host.place / "opt")
+    (host.place / "opt" / "tool").write_text("whatever came later\n")
+    write(host.place / "etc" / "supervisord" / "supervisord.conf", "ours\n")
+    (host.place / "etc" / "shared" / "theirs").write_text("theirs\n")
+    (host.place / "theirs").write_text("theirs\n")
+    write(host.place / "nginx.conf", "ours\n", before="packaged\n")
+    welcome = host.place / "welcome"
+    welcome.symlink_to("theirs")
+    note("file", welcome, freeze(read_state(str(welcome))))
+    welcome.unlink()
+    write(host.units / APP_UNIT, "[Service]\n")
+    write(host.sysusers / "baremetal-web.conf", "u wsgi-shop -\n")
+    systemd.add(APP_UNIT)
+    systemd.add("nginx.service")
+    note("unit", APP_UNIT, {"active": False, "enabled": False})
+    note("unit", "nginx.service", {"active": True, "enabled": True})
+    note("account", "wsgi-build")
+    return host
+
+
+def test_everything_of_ours_goes_and_what_was_there_before_comes_back(remove: Remove, stack: Host) -> None:
+    assert remove("everything", data_kept=False)["changed"]
+    assert sorted(stack.files()) == [
+        *("crontabs", "etc", "etc/shared", "etc/shared/theirs", "nginx.conf"),
+        *("srv", "sysusers.d", "theirs", "units", "welcome"),
+    ]
+    assert (stack.place / "nginx.conf").read_text() == "packaged\n"
+    assert os.readlink(stack.place / "welcome") == "theirs"
+    assert {kind: names for kind, names in ledger.read().items() if names} == {
+        "directory": {str(stack.place / "etc"): None, str(stack.place / "etc" / "shared"): None},
+        "unit": {"nginx.service": {"active": True, "enabled": True}},
+    }
+
+
+def test_a_unit_of_ours_stops_before_its_file_goes_and_systemd_is_told_after(
+    remove: Remove, stack: Host, systemd: Systemd, stand_ins: StandIns
+) -> None:
+    remove("everything")
+    assert systemd.calls[-3:] == ["groupdel wsgi-build", "daemon-reload", f"reset-failed {APP_UNIT}"]
+    assert [call for call in systemd.calls if "disable" in call] == [f"disable --now --quiet {APP_UNIT}"]
+    assert not systemd.is_active(APP_UNIT)
+    assert systemd.is_active("nginx.service")
+
+
+def test_accounts_go_after_everything_that_may_run_as_them(remove: Remove, stack: Host, systemd: Systemd) -> None:
+    remove("everything")
+    assert systemd.calls.index(f"disable --now --quiet {APP_UNIT}") < systemd.calls.index("userdel wsgi-build")
+
+
+def test_data_that_is_kept_keeps_its_app_in_the_ledger_and_nothing_else(
+    remove: Remove, stack: Host, shop: Path
+) -> None:
+    assert remove("everything")["kept"] == [str(shop / "data"), str(shop / "releases.log")]
+    assert (shop / "data" / "uploads" / "photo").exists()
+    assert noted("tree") == [str(shop)]
+    assert noted("file") == noted("account") == []
+
+
+def test_everything_removed_twice_changes_nothing(remove: Remove, stack: Host) -> None:
+    remove("everything")
+    before = stack.files()
+    assert not remove("everything")["changed"]
+    assert stack.files() == before
+
+
+@pytest.mark.parametrize("data_kept", [True, False])
+def test_check_mode_tells_of_everything_and_removes_nothing(
+    remove: Remove, stack: Host, systemd: Systemd, data_kept: bool
+) -> None:
+    before, notes = stack.files(), ledger.read()
+    told = remove("everything", data_kept=data_kept, check_mode=True)
+    assert (stack.files(), ledger.read(), systemd.calls) == (before, notes, [])
+    done = remove("everything", data_kept=data_kept)
+    assert (sorted(told["removed"]), told["kept"]) == (sorted(done["removed"]), done["kept"])
+
+
+def test_packages_and_streams_are_named_and_left_to_their_own_module(remove: Remove, stack: Host) -> None:
+    note("package", "nginx")
+    note("package", "python3.12")
+    note("stream", "nginx:1.24")
+    result = remove("everything")
+    assert (result["packages"], result["streams"]) == (["nginx", "python3.12"], ["nginx:1.24"])
+    assert noted("package") == ["nginx", "python3.12"]
+
+
+def test_a_removal_that_was_cut_off_is_finished_by_the_next(
+    remove: Remove, stack: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(self: removal_utils.Removal, name: str) -> None:
+        if name == "wsgi-build":
+            raise KeyboardInterrupt
+        account(self, name)
+
+    account = removal_utils.Removal.account
+    with monkeypatch.context() as patch:
+        patch.setattr(removal_utils.Removal, "account", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            remove("everything")
+    assert "account wsgi-build" in remove("everything")["removed"]
+    assert (stack.place / "nginx.conf").read_text() == "packaged\n"
+    assert noted("account") == []
+
+
+def test_a_file_that_came_back_in_the_meantime_is_not_taken_away_again(remove: Remove, stack: Host) -> None:
+    remove("everything")
+    theirs = stack.place / "nginx.conf"
+    theirs.write_text("theirs\n")
+    remove("everything")
+    assert theirs.read_text() == "theirs\n"
+
+
+# The end.
+
+
+@pytest.mark.parametrize(
+    ("before", "calls"),
+    [
+        ({"active": True, "enabled": True}, ["reload-or-restart nginx.service"]),
+        ({"active": False, "enabled": True}, ["stop nginx.service"]),
+        ({"active": False, "enabled": False}, ["disable --quiet nginx.service", "stop nginx.service"]),
+    ],
+)
+def test_a_service_that_was_there_before_is_as_it_was(
+    remove: Remove, host: Host, systemd: Systemd, before: dict[str, bool], calls: list[str]
+) -> None:
+    systemd.add("nginx.service")
+    note("unit", "nginx.service", before)
+    assert not remove("finish", check_mode=True)["failed"]
+    assert systemd.calls == []
+    remove("finish")
+    assert systemd.calls == calls
+
+
+def test_a_service_that_went_with_its_package_is_only_forgotten(remove: Remove, host: Host, systemd: Systemd) -> None:
+    note("unit", "nginx.service", {"active": False, "enabled": False})
+    remove("finish")
+    assert systemd.calls == []
+    assert not os.path.exists(ledger.ROOT)
+
+
+def test_at_the_end_the_ledger_and_the_marks_go_too(remove: Remove, stack: Host) -> None:
+    Path(module.MARKS).mkdir()
+    remove("everything", data_kept=False)
+    remove("finish", data_kept=False)
+    assert not os.path.exists(ledger.ROOT)
+    assert not os.path.exists(module.MARKS)
+    before = stack.files()
+    for phase in ("everything", "finish"):
+        assert not remove(phase, data_kept=False)["changed"]
+    assert stack.files() == before
+
+
+def test_the_ledger_stays_while_it_has_to_know_of_data_or_packages(remove: Remove, stack: Host, shop: Path) -> None:
+    note("package", "nginx")
+    remove("everything")
+    remove("finish")
+    assert noted("package") == ["nginx"]
+    with Ledger() as notes:
+        notes.forget("package", "nginx")
+    remove("finish")
+    assert noted("tree") == [str(shop)]
+    remove("everything", data_kept=False)
+    remove("finish")
+    assert not os.path.exists(ledger.ROOT)
+
+
+def test_a_host_that_nothing_came_to_is_left_alone(remove: Remove, host: Host) -> None:
+    for phase in ("everything", "finish"):
+        assert not remove(phase)["changed"]
+    assert not remove("app", "shop")["changed"]
+    assert not os.path.exists(ledger.ROOT)
