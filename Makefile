@@ -4,7 +4,7 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: root venv help demo demo-down test prepare lint unit scenario build lock clean
+.PHONY: root venv help demo demo-down test prepare lint sanity unit scenario matrix vm build lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: root $(VENV)/installed ## three hosts on this machine, a Flask app on each
 demo-down: root $(VENV)/installed ## remove everything that `make demo` made
 	@$(RUN) tools.demo down
 
-test: root $(VENV)/installed ## everything: lint, unit tests, the sample app's tests, every scenario
+test: root $(VENV)/installed ## everything: lint, sanity, unit tests, the sample app's tests, every scenario
 	@$(RUN) tools.check
 
 venv: $(VENV)/installed ## the locked environment with ansible, in .venv
@@ -26,14 +26,23 @@ venv: $(VENV)/installed ## the locked environment with ansible, in .venv
 prepare: root $(VENV)/installed ## install what the test hosts and the browser test need
 	@$(RUN) tools.check prepare
 
-lint: $(VENV)/installed ## yamllint, ansible-lint (production), ruff
+lint: $(VENV)/installed ## yamllint, ansible-lint (production), ruff, the CI workflow
 	@$(RUN) tools.check lint
+
+sanity: $(VENV)/installed ## ansible-test sanity on what the collection ships
+	@$(RUN) tools.check sanity
 
 unit: $(VENV)/installed ## unit tests and the sample app's tests
 	@$(RUN) tools.check unit
 
 scenario: root $(VENV)/installed ## one molecule scenario on a fleet of its own: make scenario NAME=reboot
 	@$(RUN) tools.check scenario $(NAME)
+
+matrix: root $(VENV)/installed ## every scenario on every platform, three fleets one after the other
+	@$(RUN) tools.check matrix
+
+vm: root $(VENV)/installed ## the stack on a virtual machine with SELinux enforcing (TEST_VM_IMAGE=…, else a stand-in)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test --scenario-name vm
 
 build: $(VENV)/installed ## the collection's artifact, into build/
 	@$(VENV)/bin/ansible-galaxy collection build --force --output-path build

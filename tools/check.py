@@ -8,14 +8,27 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import matrix
 from .fleet import machine
 from .fleet.process import FleetError, say
+from .matrix import Progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 # What the browser test drives; from the distribution, for no browser comes with a Python package.
 BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
-SCENARIOS = ("default", "artifact", "nginx", "supervisor", "refusals", "release", "reboot")
+SCENARIOS = (
+    "default",
+    "artifact",
+    "nginx",
+    "supervisor",
+    "refusals",
+    "release",
+    "reboot",
+    "existing",
+    "upgrade",
+    "remove",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,8 @@ class Check:
 
     name: str
     command: tuple[str, ...]
+    platforms: str = ""
+    progress: Progress | None = None
 
 
 GROUPS: dict[str, list[Check]] = {
@@ -32,24 +47,41 @@ GROUPS: dict[str, list[Check]] = {
         Check("ansible-lint", ("ansible-lint", "--offline")),
         Check("ruff check", ("ruff", "check")),
         Check("ruff format", ("ruff", "format", "--check")),
+        Check(
+            "workflow", ("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
+        ),
     ],
+    "sanity": [Check("ansible-test sanity", (PYTHON, "-m", "tools.sanity"))],
     "unit": [
         Check("unit tests", (PYTHON, "-m", "pytest", "-q", "tests/unit")),
         Check("sample app", (PYTHON, "-m", "pytest", "-q", "files/hello_flask/tests")),
     ],
     "scenario": [],
+    "matrix": [],
 }
 
 
 def run(check: Check) -> bool:
     """Run one check with its output on the screen; tell whether it succeeded."""
     print(f"\n=== {check.name}: {' '.join(check.command)}", flush=True)
-    return subprocess.run(check.command, cwd=REPOSITORY, env=environment(), check=False).returncode == 0
+    surroundings = environment(check.platforms)
+    if not check.progress:
+        return subprocess.run(check.command, cwd=REPOSITORY, env=surroundings, check=False).returncode == 0
+    with subprocess.Popen(
+        check.command, cwd=REPOSITORY, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        for line in process.stdout or ():
+            sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+            check.progress.read(line.decode(errors="replace"))
+    check.progress.end()
+    return process.returncode == 0
 
 
-def environment() -> dict[str, str]:
-    """Let every command find this repository's own programs first."""
-    return {**os.environ, "PATH": f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+def environment(platforms: str = "") -> dict[str, str]:
+    """Let every command find this repository's own programs first, and the platforms if it is told any."""
+    path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"} | ({"PLATFORMS": platforms} if platforms else {})
 
 
 def prepare() -> None:
@@ -61,13 +93,16 @@ def prepare() -> None:
     say("machine: ready")
 
 
-def scenarios(names: tuple[str, ...]) -> list[Check]:
+def scenarios(names: tuple[str, ...], platforms: str = "") -> list[Check]:
     """Return the scenarios as one check: they share a fleet, which `default` has to meet clean."""
     chosen = (word for name in names for word in ("--scenario-name", name))
+    command = ("molecule", "test", "--report", "--no-command-borders", *chosen)
+    progress = Progress(matrix.describe(names, environment(platforms)))
+    title = f"scenarios {' '.join(names)}" + (f" on {platforms}" if platforms else "")
     return [
         # What an interrupted run left behind would be taken for a fleet.
-        Check("no fleet left from before", ("molecule", "destroy")),
-        Check(f"scenarios {' '.join(names)}", ("molecule", "test", "--report", "--no-command-borders", *chosen)),
+        Check("no fleet left from before", ("molecule", "destroy"), platforms),
+        Check(title, command, platforms, progress),
     ]
 
 
@@ -85,23 +120,31 @@ def main(arguments: list[str]) -> int:
     """Run what is asked for, everything when nothing is; return the exit status."""
     group, name = ([*arguments, "", ""])[:2]
     try:
-        if group in ("", "prepare", "scenario"):
+        if group in ("", "prepare", "scenario", "matrix"):
             prepare()
+        checks = [check for key, checks in GROUPS.items() if group in ("", key) for check in checks]
+        if group in ("", "scenario"):
+            checks += scenarios((name,) if name else SCENARIOS)
+        if group == "matrix":
+            checks += [check for platforms in matrix.SETS for check in scenarios(SCENARIOS, platforms)]
     except FleetError as error:
         print(f"check: {error}", file=sys.stderr)
         return 2
     if group == "prepare":
         return 0
-    checks = [check for key, checks in GROUPS.items() if group in ("", key) for check in checks]
-    if group in ("", "scenario"):
-        checks += scenarios((name,) if name else SCENARIOS)
     if not checks:
         print(f"check: there is no group {group!r}; there are {', '.join(GROUPS)}", file=sys.stderr)
         return 2
-    results = []
+    results, runs = [], []
     for check in checks:
         started = time.monotonic()
         results.append((check.name, run(check), time.monotonic() - started))
+        if check.progress:
+            runs.append(matrix.Run(check.progress.scenarios, results[-1][2], results[-1][1]))
+    if runs:
+        print(f"\n=== platforms and scenarios\n{matrix.text(runs)}")
+    if runs and not name:
+        matrix.save(runs)
     return sum_up(results)
 
 

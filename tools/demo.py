@@ -62,7 +62,7 @@ def down() -> None:
 
 def load() -> Fleet:
     """Read the demo's inventory."""
-    return inventory.load(REPOSITORY / INVENTORY, images.PLATFORMS)
+    return inventory.load(REPOSITORY / INVENTORY, images.platforms())
 
 
 def password(state: Path, host: Host) -> str:

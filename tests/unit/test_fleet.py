@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.fleet import apt, hosts, images, inventory, machine, ssh
+from tools.fleet import apt, hosts, images, inventory, machine, process, ssh
 from tools.fleet.__main__ import main
 from tools.fleet.process import FleetError
 
@@ -38,10 +38,10 @@ PUBLISHED = 'publish: {"18081": 8080}'
 TUNNELLED = 'tunnels: {"19001": "127.0.0.1:9001"}'
 
 
-def load(directory: Path, text: str = INVENTORY) -> inventory.Fleet:
+def load(directory: Path, text: str = INVENTORY, environment: dict[str, str] | None = None) -> inventory.Fleet:
     path = directory / "hosts.yml"
     path.write_text(text)
-    return inventory.load(path, images.PLATFORMS)
+    return inventory.load(path, images.platforms(environment or {}))
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ class TestInventory:
     @pytest.mark.parametrize(
         ("old", "new", "sentence"),
         [
-            ("platform: ubuntu2404", "other: 1", "fleet_host of app2 lacks `platform`, one of: debian12"),
-            ("ubuntu2404", "plan9", "app2 has the unknown platform 'plan9'; known are: debian12, debian13, ubuntu2404"),
+            ("platform: ubuntu2404", "other: 1", "fleet_host of app2 lacks `platform`, one of: alma10, "),
+            ("ubuntu2404", "plan9", "app2 has the unknown platform 'plan9'; known are: alma10, alma9, centos10, "),
             ("10.89.71.12", "10.89.72.12", "app2 is 10.89.72.12, outside the fleet's subnet 10.89.71.0/24"),
             ("10.89.71.12", "10.89.71.1", "10.89.71.1, which the network itself uses: take one from 10.89.71.2 on"),
             ("10.89.71.12", "10.89.71.255", "which the network itself uses"),
@@ -106,6 +106,26 @@ class TestInventory:
             load(tmp_path, INVENTORY.replace(old, new))
         assert str(tmp_path / "hosts.yml") in str(refusal.value)
         assert "\n" not in str(refusal.value)
+
+    def test_a_platform_from_outside_takes_the_place_of_its_family(self, tmp_path):
+        fleet = load(tmp_path, environment={"PLATFORMS": "centos10, ubuntu2604"})
+        assert [host.platform for host in fleet.hosts] == ["debian12", "ubuntu2604"]
+        fleet = load(tmp_path, environment={"PLATFORMS": "debian13 rocky9"})
+        assert [host.platform for host in fleet.hosts] == ["debian13", "ubuntu2404"]
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            ("debian12,plan9", "PLATFORMS has the unknown platform 'plan9'; known are: alma10, "),
+            ("centos9 rocky9", "PLATFORMS has centos9 and rocky9, both of the family RedHat: name one"),
+        ],
+    )
+    def test_platforms_from_outside_that_cannot_be_are_refused(self, words, sentence):
+        with pytest.raises(FleetError, match=sentence):
+            images.platforms({"PLATFORMS": words})
+
+    def test_every_platform_has_a_family(self):
+        assert {images.family(platform) for platform in images.PLATFORMS} == set(images.FAMILIES)
 
     def test_a_missing_file_is_a_sentence_and_exit_status_2(self, tmp_path, capsys):
         assert main(["up", "-i", str(tmp_path / "none.yml")]) == 2
@@ -199,6 +219,35 @@ class TestImages:
         assert (image.kind, image.needs) == ("stand-in", images.choose("debian13", {}))
         assert image.containerfile[0] == f"FROM {image.needs.tag}"
 
+    def test_a_rebuild_of_the_rhel_family_is_made_of_centos_which_is_made_of_debian(self, monkeypatch):
+        monkeypatch.setattr(apt, "mirrors", lambda: (None, None))
+        image = images.choose("rocky10", {})
+        assert [part.platform for part in images.lineage(image)] == ["debian13", "centos10", "rocky10"]
+        assert [part.origin for part in images.lineage(image)] == ["its packages", "debian13", "centos10"]
+        assert "rocky 'Rocky Linux' 10.0" in image.containerfile[-1]
+        assert "build.sh 10" in images.choose("centos10", {}).containerfile[-1]
+
+    def test_a_base_that_can_be_pulled_serves_the_stand_ins_too(self, monkeypatch):
+        monkeypatch.setattr(apt, "mirrors", lambda: (None, None))
+        image = images.choose("rocky9", {"TEST_IMAGE_CENTOS9": "registry.test/centos:9"})
+        assert [part.kind for part in images.lineage(image)] == ["real", "stand-in"]
+
+    def test_a_pulled_image_gets_what_its_family_calls_the_packages(self):
+        for platform, package in {"centos9": "procps-ng", "rhel10": "procps-ng", "ubuntu2404": "procps"}.items():
+            image = images.choose(platform, {f"TEST_IMAGE_{platform.upper()}": "registry.test/image:1"})
+            assert any(line.endswith(f" {package}") for line in image.containerfile)
+
+    def test_images_are_built_once_each_and_after_what_they_are_made_of(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(apt, "mirrors", lambda: (None, None))
+        monkeypatch.setattr(process, "RUN", tmp_path)
+        built: list[str] = []
+        for kind in (images.Bootstrapped, images.StandIn):
+            monkeypatch.setattr(kind, "build", lambda self, podman, log: built.append(self.platform))
+        podman = type("NoImages", (), {"succeeds": lambda *words: False})()
+        images.ensure([images.choose(platform, {}) for platform in ("rocky9", "centos9", "debian12")], podman, tmp_path)
+        assert sorted(built) == ["centos9", "debian12", "debian13", "rocky9"]
+        assert [platform for platform in built if platform != "debian12"] == ["debian13", "centos9", "rocky9"]
+
     @pytest.mark.parametrize("platform", images.PLATFORMS)
     def test_any_platform_can_be_pulled_instead(self, platform):
         image = images.choose(platform, {f"TEST_IMAGE_{platform.upper()}": "registry.test/image:1"})
@@ -221,7 +270,7 @@ class TestHosts:
         assert arguments[-1] == debian.tag
         assert "--name baremetal-demo-app1 --hostname app1" in line
         assert "--network baremetal-demo --network-alias app1 --ip 10.89.71.11" in line
-        assert "--systemd=always --restart=always --cap-add=SYS_ADMIN" in line
+        assert "--systemd=always --restart=always --cap-add=SYS_ADMIN --cap-add=NET_ADMIN" in line
         assert "--publish=127.0.0.1:18081:8080" in arguments
 
     @staticmethod

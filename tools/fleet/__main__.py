@@ -14,7 +14,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m tools.fleet",
         description="A fleet of systemd hosts in podman, from an Ansible inventory.",
-        epilog="TEST_IMAGE_<PLATFORM>=<image> in the environment makes a platform's hosts from that image.",
+        epilog="In the environment: TEST_IMAGE_<PLATFORM>=<image> makes a platform's hosts from that image; "
+        "PLATFORMS=centos10,debian12 puts these in the place of the inventory's platforms of their families.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("prepare", help="install what is missing and make podman usable")
@@ -56,7 +57,7 @@ def dispatch(options: argparse.Namespace) -> int:
         machine.prepare()
         say("machine: ready")
         return 0
-    fleet = inventory.load(options.inventory, images.PLATFORMS)
+    fleet = inventory.load(options.inventory, images.platforms())
     match options.command:
         case "images":
             podman = machine.prepare()

@@ -57,7 +57,7 @@ def run_arguments(fleet: Fleet, host: Host, image: Image) -> list[str]:
         *("--name", fleet.container(host)),
         *("--hostname", host.name),
         *("--network", fleet.network, "--network-alias", host.name, "--ip", str(host.address)),
-        *("--systemd=always", "--restart=always", "--cap-add=SYS_ADMIN"),
+        *("--systemd=always", "--restart=always", "--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN"),
         *("--security-opt=label=disable", "--security-opt=apparmor=unconfined"),
         *(f"--publish=127.0.0.1:{outer}:{inner}" for outer, inner in host.publish.items()),
         *(f"--label=baremetal.{key}={value}" for key, value in labels.items()),
@@ -218,7 +218,8 @@ def status(fleet: Fleet) -> str:
         kind = container.spec["kind"] if container else images.choose(host.platform).kind
         ports = " ".join(f"127.0.0.1:{outer}->{inner}" for outer, inner in host.publish.items())
         state = container.state if container else "absent"
-        rows.append((host.name, host.platform, kind, state, str(host.address), ports or "-"))
+        platform = Path(container.spec["image"]).name.partition(":")[0] if container else host.platform
+        rows.append((host.name, platform, kind, state, str(host.address), ports or "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

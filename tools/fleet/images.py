@@ -3,6 +3,8 @@
 import hashlib
 import io
 import os
+import re
+import shlex
 import subprocess
 import tarfile
 import tempfile
@@ -14,15 +16,55 @@ from typing import ClassVar
 
 from . import apt
 from .machine import KEYRING, Podman
-from .process import failure, in_parallel, lock, open_log, say
+from .process import FleetError, failure, in_parallel, lock, open_log, say
 
 SOURCE = Path(__file__).parent / "image"
 CA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 REPOSITORY = "localhost/baremetal-fleet"
 SUITES = {"debian12": "bookworm", "debian13": "trixie"}
-STAND_INS = {"ubuntu2404": "debian13"}
-PLATFORMS = sorted([*SUITES, *STAND_INS])
 SETUP = "/usr/local/sbin/fleet-setup"
+EL = "/usr/local/lib/stand-in"
+
+
+@dataclass(frozen=True)
+class Disguise:
+    """How another platform's image gets the identity of a platform."""
+
+    base: str
+    command: str
+    files: str = "el"  # what is put into it before
+    place: str = EL
+
+
+def _ubuntu(base: str, files: str, python: str) -> Disguise:
+    """Return an Ubuntu: its identity, and the name of its Python for the one that is there."""
+    return Disguise(base, f'cp "$(readlink -f /usr/bin/python3)" /usr/bin/python{python}', files, "/")
+
+
+def _clone(base: str, *identity: str) -> Disguise:
+    """Return a rebuild of the RHEL family: the same packages under another name."""
+    return Disguise(base, shlex.join(["sh", f"{EL}/identity.sh", *identity]) + f" && rm -r {EL}")
+
+
+STAND_INS = {
+    "ubuntu2204": _ubuntu("debian12", "ubuntu2204", "3.10"),
+    "ubuntu2404": _ubuntu("debian13", "ubuntu2404", "3.12"),
+    "ubuntu2604": _ubuntu("debian13", "ubuntu2604", "3.14"),
+    "centos9": Disguise("debian13", f"sh {EL}/build.sh 9"),
+    "centos10": Disguise("debian13", f"sh {EL}/build.sh 10"),
+    "rocky9": _clone("centos9", "rocky", "Rocky Linux", "9.6", "Blue Onyx", "rhel centos fedora"),
+    "rocky10": _clone("centos10", "rocky", "Rocky Linux", "10.0", "Red Quartz", "rhel centos fedora"),
+    "alma9": _clone("centos9", "almalinux", "AlmaLinux", "9.6", "Sage Margay", "rhel centos fedora"),
+    "alma10": _clone("centos10", "almalinux", "AlmaLinux", "10.0", "Purple Lion", "rhel centos fedora"),
+    "rhel9": _clone("centos9", "rhel", "Red Hat Enterprise Linux", "9.6", "Plow", "fedora"),
+    "rhel10": _clone("centos10", "rhel", "Red Hat Enterprise Linux", "10.0", "Coughlan", "fedora"),
+}
+PLATFORMS = sorted([*SUITES, *STAND_INS])
+FAMILIES = {
+    "RedHat": ("centos", "rocky", "alma", "rhel"),
+    "Ubuntu": ("ubuntu",),
+    "Debian": ("debian",),
+}
 PACKAGES = (
     "systemd",
     "systemd-sysv",
@@ -34,6 +76,17 @@ PACKAGES = (
     "iproute2",
     "ca-certificates",
     "procps",
+)
+EL_PACKAGES = (
+    "systemd",
+    "dbus",
+    "python3",
+    "python3-dnf",
+    "openssh-server",
+    "sudo",
+    "iproute",
+    "ca-certificates",
+    "procps-ng",
 )
 BOOT = ('CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3")
 
@@ -50,6 +103,11 @@ class Image:
     def needs(self) -> "Image | None":
         """The image this one is made of, if it is one of ours."""
         return None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in a word for reports."""
+        raise NotImplementedError
 
     @property
     def recipe(self) -> tuple[str, ...]:
@@ -81,6 +139,10 @@ class Bootstrapped(Image):
     suite: str
     mirror: str | None
     security: str | None
+
+    @property
+    def origin(self) -> str:
+        return "its packages"
 
     @property
     def recipe(self) -> tuple[str, ...]:
@@ -158,8 +220,13 @@ class Pulled(Layered):
     reference: str
 
     @property
+    def origin(self) -> str:
+        return self.reference
+
+    @property
     def containerfile(self) -> tuple[str, ...]:
-        setup = f"RUN sh {SETUP} {' '.join(PACKAGES)}"
+        packages = EL_PACKAGES if family(self.platform) == "RedHat" else PACKAGES
+        setup = f"RUN sh {SETUP} {' '.join(packages)}"
         return (f"FROM {self.reference}", "USER root", "ADD layer.tar /", setup, "ENTRYPOINT []", *BOOT)
 
 
@@ -175,13 +242,38 @@ class StandIn(Layered):
     def needs(self) -> Image:
         return self.base
 
+    @property
+    def origin(self) -> str:
+        return self.base.platform
+
+    @property
+    def disguise(self) -> Disguise:
+        """How the base becomes this platform."""
+        return STAND_INS[self.platform]
+
     @cached_property
     def layer(self) -> bytes:
-        return pack({"/": SOURCE / self.platform})
+        return pack({self.disguise.place: SOURCE / self.disguise.files})
 
     @property
     def containerfile(self) -> tuple[str, ...]:
-        return (f"FROM {self.base.tag}", "ADD layer.tar /")
+        return (f"FROM {self.base.tag}", "ADD layer.tar /", f"RUN {self.disguise.command}")
+
+
+def family(platform: str) -> str:
+    """Name the family of a platform."""
+    return next(name for name, starts in FAMILIES.items() if platform.startswith(starts))
+
+
+def platforms(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return all platforms, each with the one that takes its place: PLATFORMS may name one for a family."""
+    chosen: dict[str, str] = {}
+    for platform in filter(None, re.split(r"[\s,]+", environment.get("PLATFORMS", ""))):
+        if platform not in PLATFORMS:
+            raise FleetError(f"PLATFORMS has the unknown platform {platform!r}; known are: {', '.join(PLATFORMS)}")
+        if (other := chosen.setdefault(family(platform), platform)) != platform:
+            raise FleetError(f"PLATFORMS has {other} and {platform}, both of the family {family(platform)}: name one")
+    return {platform: chosen.get(family(platform), platform) for platform in PLATFORMS}
 
 
 def choose(platform: str, environment: Mapping[str, str] = os.environ) -> Image:
@@ -189,16 +281,21 @@ def choose(platform: str, environment: Mapping[str, str] = os.environ) -> Image:
     if reference := environment.get(f"TEST_IMAGE_{platform.upper()}"):
         return Pulled(platform, reference)
     if platform in STAND_INS:
-        return StandIn(platform, choose(STAND_INS[platform], environment))
+        return StandIn(platform, choose(STAND_INS[platform].base, environment))
     return Bootstrapped(platform, SUITES[platform], *apt.mirrors())
+
+
+def lineage(image: Image) -> list[Image]:
+    """Return the images that this one is made of, the first one first, and itself."""
+    return [*(lineage(image.needs) if image.needs else ()), image]
 
 
 def ensure(images: Iterable[Image], podman: Podman, log_directory: Path) -> None:
     """Build the images that are missing: families at once, a base before what is made of it."""
     families: dict[str, dict[str, Image]] = {}
     for image in images:
-        root = image.needs or image
-        families.setdefault(root.platform, {root.platform: root})[image.platform] = image
+        line = lineage(image)
+        families.setdefault(line[0].platform, {}).update({part.platform: part for part in line})
 
     def build(family: dict[str, Image]) -> None:
         for image in family.values():
@@ -214,7 +311,7 @@ def ensure(images: Iterable[Image], podman: Podman, log_directory: Path) -> None
 def tags(platforms: Iterable[str]) -> set[str]:
     """Name the images that these platforms need now, with those they are made of."""
     chosen = [choose(platform) for platform in platforms]
-    return {part.tag for image in chosen for part in (image, image.needs) if part}
+    return {part.tag for image in chosen for part in lineage(image)}
 
 
 def remove(podman: Podman, unwanted: Iterable[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """Reads a fleet from an Ansible YAML inventory and refuses what cannot work."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -53,8 +53,8 @@ class Fleet:
         raise FleetError(f"{self.inventory} has no fleet host named {name}; it has: {known}")
 
 
-def load(path: Path, platforms: list[str]) -> Fleet:
-    """Read and check the inventory."""
+def load(path: Path, platforms: Mapping[str, str]) -> Fleet:
+    """Read and check the inventory; ``platforms`` are the known ones, each with the one that stands in its place."""
     try:
         tree = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -67,7 +67,7 @@ def load(path: Path, platforms: list[str]) -> Fleet:
 class _Reader:
     """Turns the tree of an inventory into a fleet; every refusal names the file and the key."""
 
-    def __init__(self, path: Path, platforms: list[str]) -> None:
+    def __init__(self, path: Path, platforms: Mapping[str, str]) -> None:
         self.path = path
         self.platforms = platforms
 
@@ -132,7 +132,8 @@ class _Reader:
             self.port(outer, f"tunnels of {name}"): self.target(inner, f"tunnels of {name}")
             for outer, inner in self.mapping(described.get("tunnels"), f"tunnels of {name}").items()
         }
-        return Host(name, platform, self.address(name, variables.get("ansible_host"), subnet), publish, tunnels)
+        address = self.address(name, variables.get("ansible_host"), subnet)
+        return Host(name, self.platforms[platform], address, publish, tunnels)
 
     def address(self, name: str, value: Any, subnet: IPv4Network) -> IPv4Address:
         try:
