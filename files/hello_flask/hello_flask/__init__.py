@@ -15,9 +15,9 @@ from .request_id import send_request_id
 from .views import views
 
 
-def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
-    """Build the application from the environment variables."""
-    config = Config.from_environ(environ)
+def create_app(environ: Mapping[str, str] | None = None) -> Flask:
+    """Build the application from the given environment variables, the process's own by default."""
+    config = Config.from_environ(os.environ if environ is None else environ)
     app = Flask(__name__)
     app.config.from_object(config)
     app.extensions["readiness"] = Readiness()

@@ -28,7 +28,7 @@ DEBIAN_FRONTEND=noninteractive apt-get -q install -y --allow-downgrades ./older.
 
 
 class Visitors:
-    """Visitors who ask without a pause, on connections that are kept: by turns for a page, and with a form that is sent."""
+    """Visitors who ask without a pause on connections that are kept, by turns for a page and with a form."""
 
     def __init__(self, count: int = 4):
         self.answers: Counter[str] = Counter()
