@@ -10,24 +10,23 @@ import getpass
 import json
 import os
 import socket
-import tempfile
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.web.plugins.module_utils.releases import SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
+from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
 
 LOCKS = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files", "servers")
 
 
-class ActionModule(ActionBase):
+class ActionModule(UploadingAction):
     """Ask what the host has; upload and activate only what it lacks."""
 
-    TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset(("app", "config", "socket_group", "uv", "index_url"))
+    _VALID_ARGS = frozenset(("app", "config", "socket_group", "uv", "index_url", "wheelhouse"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -54,6 +53,10 @@ class ActionModule(ActionBase):
                 "index_url": args["index_url"],
                 "socket_group": args["socket_group"],
             }
+            house = Wheelhouse(args["wheelhouse"]) if args.get("wheelhouse") else None
+            if house:
+                own = tree.read(app["python"]["requirements"]) if app["python"]["requirements"] else ""
+                wanted["wheels"] = house.wanted(lock, own)
             before = self._call("inspect", wanted, task_vars)
             if before.get("failed") or before["settled"]:
                 return before
@@ -68,8 +71,10 @@ class ActionModule(ActionBase):
                 wanted.update(
                     files={app["server"]["config"]: args["config"], SERVER_LOCK: lock},
                     manifest={"app": name, "version": tree.version, "entrypoint": app["entrypoint"]},
-                    archive=self._upload(tree),
+                    archive=self._upload(tree.pack, "source.tar.gz"),
                 )
+                if house and (lacking := before["lacking"]):
+                    wanted["wheels_archive"] = self._upload(lambda path: house.pack(lacking, path), "wheels.tar")
             return self._call("activate", wanted, task_vars)
 
     def _check_requirements(self, app: dict[str, Any], tree: Tree) -> None:
@@ -78,16 +83,6 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"app {app['name']}: python.requirements names {file!r}, which the source does not have."
             )
-
-    def _upload(self, tree: Tree) -> str:
-        with tempfile.NamedTemporaryFile(prefix="baremetal-web-", suffix=".tar.gz") as archive:
-            tree.pack(archive.name)
-            if not self._connection._shell.tmpdir:
-                self._make_tmp_path()
-            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "source.tar.gz")
-            self._transfer_file(archive.name, remote)
-            self._fixup_perms2((self._connection._shell.tmpdir, remote))
-        return remote
 
     def _call(self, phase: str, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return self._execute_module(

@@ -297,6 +297,7 @@ class Releases:
             directory=code,
             uv=app["uv"] if os.path.exists(app["uv"]) else "",
             index_url=app["index_url"],
+            wheels=app["wheels"],
             source_builds=not trusted,
             user=build,
             home=home,

@@ -15,6 +15,10 @@ from typing import Any
 
 LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
 RECORDS = "requirements.d"
+MISSING_WHEEL = (
+    "No index was asked, for python_wheelhouse is set. If a wheel is missing there: run "
+    "`ansible-playbook baremetal.web.wheelhouse -i INVENTORY` where the index can be reached, then this again."
+)
 
 
 class VenvError(Exception):
@@ -30,7 +34,8 @@ def run(
     directory: str = "/",
 ) -> str:
     """Run a command, as another user when told; raise with the end of its output when it fails or takes too long."""
-    with subprocess.Popen(
+    # run_command can neither become another user nor end a whole session.
+    with subprocess.Popen(  # pylint: disable=ansible-bad-function
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -113,19 +118,21 @@ def install(
     directory: str = "/",
     uv: str = "",
     index_url: str = "",
+    wheels: str = "",
     source_builds: bool = False,
     user: dict[str, Any] | None = None,
-    home: str = "/root",
+    home: str = "",
 ) -> None:
     """Make the environment when it is missing and install requirements files, in their order, into it.
 
-    A path in a requirements file is relative to ``directory``.
+    A path in a requirements file is relative to ``directory``. With a directory of wheels no index is asked. What is
+    fetched is kept for the next time in ``home``, if there is one.
     """
     interpreter = os.path.join(path, "bin", "python")
-    environment = {"HOME": home}
+    environment = {"HOME": home or "/root"}
     if uv:
         environment.update(
-            UV_CACHE_DIR=os.path.join(home, ".cache", "uv"),
+            **({"UV_CACHE_DIR": os.path.join(home, ".cache", "uv")} if home else {"UV_NO_CACHE": "1"}),
             UV_LINK_MODE="copy",
             UV_NO_PROGRESS="1",
             UV_PYTHON_DOWNLOADS="never",
@@ -136,7 +143,9 @@ def install(
     else:
         create = [python, "-m", "venv", path]
         command = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
-    if index_url:  # by environment, for it may hold a password
+    if wheels:
+        command += ["--no-index", "--find-links", wheels]
+    elif index_url:  # by environment, for it may hold a password
         environment["UV_DEFAULT_INDEX" if uv else "PIP_INDEX_URL"] = index_url
     if not source_builds:
         command += ["--only-binary", ":all:"]
@@ -147,13 +156,16 @@ def install(
             text = stream.read()
         if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
             hashes = ["--require-hashes"] if "--hash=" in text else []
-            run(
-                [*command, *hashes, "-r", file],
-                f"Installing {os.path.basename(file)} into {path}",
-                user,
-                environment,
-                directory=directory,
-            )
+            try:
+                run(
+                    [*command, *hashes, "-r", file],
+                    f"Installing {os.path.basename(file)} into {path}",
+                    user,
+                    environment,
+                    directory=directory,
+                )
+            except VenvError as error:
+                raise VenvError(f"{error}\n{MISSING_WHEEL}" if wheels else str(error)) from None
     lock = os.path.join(path, ".lock")
     if os.path.exists(lock):  # uv's, which it leaves open to everybody
         os.chmod(lock, 0o600)

@@ -15,8 +15,8 @@ description:
     probes its health over that socket, and only then makes it the live one. Whatever fails before that leaves the live
     release as it is.
   - A release is named by the digest of everything it is made of, so a second run with nothing new changes nothing.
-  - The action of the same name reads O(app), O(config), O(socket_group), O(uv) and O(index_url) on the controller and
-    calls this module with the rest; nothing else should.
+  - The action of the same name reads O(app), O(config), O(socket_group), O(uv), O(index_url) and O(wheelhouse) on the
+    controller and calls this module with the rest; nothing else should.
 options:
   app:
     description: One app as the filter P(baremetal.web.resolve_apps#filter) gives it.
@@ -35,6 +35,15 @@ options:
   index_url:
     description: Package index, empty for the tool's own default (action only).
     type: str
+  wheelhouse:
+    description: Directory of the controller with wheels; when it is set, no index is asked (action only).
+    type: path
+  wheels:
+    description: SHA-256 of the wheels that may be needed, by name.
+    type: dict
+  wheels_archive:
+    description: Path of an archive of wheels on the host.
+    type: path
   phase:
     description: What to do.
     type: str
@@ -95,6 +104,7 @@ from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.web.plugins.module_utils import wheels
 from ansible_collections.baremetal.web.plugins.module_utils.releases import ReleaseError, Releases
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
@@ -131,6 +141,9 @@ def main() -> None:
             "socket_group": {"type": "str", "required": True},
             "uv": {"type": "path"},
             "index_url": {"type": "str", "no_log": True},
+            "wheelhouse": {"type": "path"},
+            "wheels": {"type": "dict"},
+            "wheels_archive": {"type": "path"},
             "phase": {"type": "str", "choices": ["inspect", "activate"], "default": "inspect"},
             "release": {"type": "str"},
             "environment": {"type": "str", "no_log": True},
@@ -144,6 +157,7 @@ def main() -> None:
     # A copy, for Ansible shows the parameters of a module that is run with -vvv.
     app, release = copy.deepcopy(wanted["app"]), wanted["release"]
     app["index_url"] = wanted["index_url"]
+    app["wheels"] = "" if wanted["wheels"] is None else wheels.DIRECTORY
     app["program"]["environment"] = json.loads(base64.b64decode(wanted["environment"]))
     current = ""
     releases = None
@@ -157,7 +171,10 @@ def main() -> None:
                 current=current,
                 staged=bool(releases.manifest(release)),
                 settled=releases.is_settled(release),
+                lacking=wheels.lacking(wanted["wheels"] or {}),
             )
+        if wanted["wheels_archive"]:
+            wheels.take(wanted["wheels_archive"], wanted["wheels"])
         activate(releases, wanted)
     except (ReleaseError, VenvError, SupervisorError) as error:
         if module.check_mode:

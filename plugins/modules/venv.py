@@ -39,6 +39,17 @@ options:
     description: Package index to use instead of the tool's own default.
     type: str
     default: ""
+  wheelhouse:
+    description: >-
+      Directory of the controller with wheels (action only). When it is set, they are brought to the host and no index
+      is asked.
+    type: path
+  wheels:
+    description: SHA-256 of the wheels that may be needed, by name; set by the action.
+    type: dict
+  archive:
+    description: Archive of wheels on the host; set by the action.
+    type: path
   uv:
     description: Path of uv.
     type: path
@@ -69,6 +80,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.web.plugins.module_utils import wheels
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.module_utils.venv import (
     VenvError,
@@ -88,6 +100,9 @@ def main() -> None:
             "requirements": {"type": "str", "required": True},
             "source_builds_enabled": {"type": "bool", "default": False},
             "index_url": {"type": "str", "default": "", "no_log": True},
+            "wheelhouse": {"type": "path"},
+            "wheels": {"type": "dict"},
+            "archive": {"type": "path"},
             "uv": {"type": "path", "default": "/opt/baremetal/bin/uv"},
         },
         supports_check_mode=True,
@@ -98,6 +113,10 @@ def main() -> None:
         python = find_interpreter(wanted["version"])
         changed = not is_installed(path, name, requirements, python)
         if changed and not module.check_mode:
+            if wanted["archive"]:
+                wheels.take(wanted["archive"], wanted["wheels"])
+            elif lacking := wheels.lacking(wanted["wheels"] or {}):
+                module.exit_json(changed=False, python=python, lacking=lacking)
             with Ledger() as notes:
                 notes.note_directory(path, owned=True)
             with tempfile.TemporaryDirectory() as directory:
@@ -110,6 +129,7 @@ def main() -> None:
                     [file],
                     uv=wanted["uv"] if os.path.exists(wanted["uv"]) else "",
                     index_url=wanted["index_url"],
+                    wheels="" if wanted["wheels"] is None else wheels.DIRECTORY,
                     source_builds=wanted["source_builds_enabled"],
                 )
             record(path, python, name, requirements)

@@ -1,0 +1,32 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: provide a virtual environment; with a wheelhouse, bring the wheels that the host lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
+from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
+
+
+class ActionModule(UploadingAction):
+    """Call the module, and once more with the wheels that it asks for."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        wanted = dict(self._task.args)
+        place = wanted.pop("wheelhouse", "")
+        if not place:
+            return self._call(wanted, task_vars)
+        house = Wheelhouse(place)
+        wanted["wheels"] = house.wanted(wanted["requirements"])
+        answer = self._call(wanted, task_vars)
+        if lacking := answer.pop("lacking", []):
+            wanted["archive"] = self._upload(lambda path: house.pack(lacking, path), "wheels.tar")
+            answer = self._call(wanted, task_vars)
+        return answer
+
+    def _call(self, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._execute_module(module_name="baremetal.web.venv", module_args=wanted, task_vars=task_vars)

@@ -1,0 +1,318 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: package repositories and packages."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: packages
+short_description: Bring package repositories and packages to a wanted state
+description:
+  - Uses the distribution's own commands (apt-get, dnf), so no Python bindings of theirs are needed, whichever Python
+    Ansible runs with on the host.
+  - No index is refreshed when nothing is lacking. Recommended packages are not installed; configuration files that
+    somebody changed stay.
+  - What is newly installed or written is kept in the host's ledger, so that removal can undo it.
+options:
+  names:
+    description: Packages, by the names that the distribution gives them.
+    type: list
+    elements: str
+    default: []
+  state:
+    description:
+      - V(latest) upgrades the packages and those that came with them; repositories are refreshed for that.
+      - V(absent) removes exactly O(names), the repositories named in O(repositories) and O(streams) as far as the
+        ledger says that they came with this collection. A package that another one needs stays.
+    type: str
+    choices: [present, latest, absent]
+    default: present
+  repositories:
+    description: Repositories to add; others of the host stay as they are.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the repository; its files are called C(baremetal-web-NAME).
+        type: str
+        required: true
+      url:
+        description: Its address, without a login. dnf's variables such as C($basearch) may be used.
+        type: str
+        required: true
+      suites:
+        description: Suites (apt).
+        type: list
+        elements: str
+        default: []
+      components:
+        description: Components (apt).
+        type: list
+        elements: str
+        default: []
+      key:
+        description: Text of the OpenPGP keys that it is signed with; without it, those that the distribution trusts.
+        type: str
+      signature:
+        description: What is signed, its packages or its index (dnf; apt's repositories always sign the index).
+        type: str
+        choices: [packages, index]
+        default: packages
+      preferred:
+        description: >-
+          Whether its packages are taken before those of other repositories, even where these are newer, and whichever
+          module streams are enabled.
+        type: bool
+        default: false
+      username:
+        description: Login, where it needs one.
+        type: str
+      password:
+        description: Password of the login.
+        type: str
+  exclusive:
+    description: Whether packages come from O(repositories) alone, in this call.
+    type: bool
+    default: false
+  streams:
+    description: Module streams to enable (dnf), for example V(nginx:1.24).
+    type: list
+    elements: str
+    default: []
+  cache_seconds:
+    description: Age up to which an index of packages is good enough.
+    type: int
+    default: 86400
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Shows what would be installed. While a repository is not there yet, its packages are shown by name.
+    support: full
+  diff_mode:
+    description: Shows packages with their versions, and files of repositories.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install curl from the company's mirror and nowhere else
+  baremetal.web.packages:
+    names: [curl]
+    exclusive: true
+    repositories:
+      - name: mirror
+        url: http://mirror.example.com/debian
+        suites: [trixie]
+        components: [main]
+"""
+
+RETURN = r"""
+installed:
+  description: Newly installed packages with their versions, dependencies included.
+  type: dict
+  returned: always
+removed:
+  description: Removed packages with their versions.
+  type: dict
+  returned: always
+upgraded:
+  description: Upgraded packages, each with its former and its new version.
+  type: dict
+  returned: always
+kept:
+  description: Packages that were to be removed and that others need.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os
+import re
+import urllib.parse
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.files import Transaction, put_back
+from ansible_collections.baremetal.web.plugins.module_utils.packages import (
+    Apt,
+    Changes,
+    Dnf,
+    Manager,
+    Missing,
+    PackagesError,
+    choose_manager,
+    difference,
+)
+
+MANAGERS = {"apt": Apt, "dnf": Dnf}
+
+
+def refuse(wanted: dict) -> None:
+    """Refuse what cannot work, before anything is touched."""
+    if wanted["exclusive"] and not wanted["repositories"]:
+        raise PackagesError(
+            "Packages are to come from the given repositories alone, and none is given for this host. Give one in "
+            "packages_repositories, or set packages_exclusive_enabled to false."
+        )
+    for repository in wanted["repositories"]:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", repository["name"]):
+            raise PackagesError(f"A repository has the name {repository['name']!r}; take a-z, 0-9, dots and dashes.")
+        if "@" in urllib.parse.urlsplit(repository["url"]).netloc:
+            raise PackagesError(
+                f"The address of the repository {repository['name']} holds a login, which everybody on the host could "
+                "read. Take it out and give it as username and password."
+            )
+
+
+def install(manager: Manager, wanted: dict, check_mode: bool) -> dict:
+    """Add repositories, streams and packages; return the result."""
+    transaction = Transaction(manager.files(), [])
+    known = set(ledger.read().get("file", {}))
+    before = manager.installed()
+    latest = wanted["state"] == "latest"
+    names = [name for name in wanted["names"] if name not in before]
+    if latest:
+        names = manager.with_parts(wanted["names"], set(ledger.read().get("package", {})))
+    streams = manager.enable_streams(wanted["streams"], simulate=True)
+    changes = Changes({}, {}, {})
+    try:
+        if check_mode:
+            if transaction.changed or streams:
+                changes.installed.update({name: "?" for name in names if name not in before})
+            elif names:
+                changes = simulate(manager, names, latest)
+        else:
+            changes = apply(manager, transaction, names, streams, latest, before)
+    except PackagesError:
+        if not check_mode:
+            transaction.undo()
+            with ledger.Ledger() as notes:
+                for path in set(transaction.changed) - known:
+                    notes.forget("file", path)
+        raise
+    diff = transaction.diff() + ([changes.diff()] if changes else [])
+    return {"changed": bool(transaction.changed or streams or changes), **changes.result(), "diff": diff}
+
+
+def simulate(manager: Manager, names: list[str], latest: bool) -> Changes:
+    """Say what would change as far as the index at hand tells."""
+    try:
+        return manager.install(names, latest, simulate=True)
+    except Missing:
+        # The real run refreshes the index, and refuses what it does not have then.
+        return Changes(dict.fromkeys(names, "?"), {}, {})
+
+
+def apply(
+    manager: Manager, transaction: Transaction, names: list[str], streams: list[str], latest: bool, before: dict
+) -> Changes:
+    """Write, enable and install, and note what is new."""
+    if transaction.changed:
+        with ledger.Ledger() as notes:
+            for path in transaction.changed:
+                notes.note_directory(path.rpartition("/")[0])
+                notes.note_file(path)
+        for path in {path.rpartition("/")[0] for path in transaction.changed}:
+            os.makedirs(path, mode=0o755, exist_ok=True)
+        transaction.write()
+    fresh = bool(transaction.changed) or latest
+    if names or streams:
+        manager.refresh(forced=fresh)
+    if streams:
+        manager.enable_streams(streams, simulate=False)
+        with ledger.Ledger() as notes:
+            for stream in streams:
+                notes.note("stream", stream.partition(":")[0])
+    if not names:
+        return Changes({}, {}, {})
+    try:
+        try:
+            manager.install(names, latest, simulate=False)
+        except PackagesError:
+            if fresh:
+                raise
+            manager.refresh(forced=True)  # what the index promised may be gone
+            manager.install(names, latest, simulate=False)
+    finally:
+        changes = difference(before, manager.installed())
+        if changes.installed:
+            with ledger.Ledger() as notes:
+                for name in changes.installed:
+                    notes.note("package", name)
+    return changes
+
+
+def remove(manager: Manager, wanted: dict, check_mode: bool) -> dict:
+    """Remove what the ledger says is ours; return the result."""
+    notes = ledger.read()
+    before = manager.installed()
+    present = [name for name in wanted["names"] if name in before]
+    going = manager.removable(present)
+    kept = sorted(set(present) - set(going))
+    paths = [entry.path for entry in manager.files() if entry.path in notes.get("file", {})]
+    streams = sorted({stream.partition(":")[0] for stream in wanted["streams"]} & set(notes.get("stream", {})))
+    changes = Changes({}, {name: before[name] for name in going}, {})
+    if not check_mode and (going or paths or streams or set(wanted["names"]) & set(notes.get("package", {}))):
+        if going:
+            manager.remove(going, simulate=False)
+        if streams:
+            manager.reset_streams(streams)
+        with ledger.Ledger() as book:
+            for path in paths:
+                put_back(path, ledger.thaw(notes["file"][path]))
+                book.forget("file", path)
+            for name in wanted["names"]:
+                if name not in kept:
+                    book.forget("package", name)
+            for stream in streams:
+                book.forget("stream", stream)
+    diff = [changes.diff()] if changes else []
+    return {"changed": bool(going or paths or streams), **changes.result(), "kept": kept, "diff": diff}
+
+
+def main() -> None:
+    texts = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "names": texts,
+            "state": {"type": "str", "choices": ["present", "latest", "absent"], "default": "present"},
+            "repositories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "url": {"type": "str", "required": True},
+                    "suites": texts,
+                    "components": texts,
+                    "key": {"type": "str", "no_log": False},
+                    "signature": {"type": "str", "choices": ["packages", "index"], "default": "packages"},
+                    "preferred": {"type": "bool", "default": False},
+                    "username": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                },
+            },
+            "exclusive": {"type": "bool", "default": False},
+            "streams": texts,
+            "cache_seconds": {"type": "int", "default": 86400},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    try:
+        refuse(wanted)
+        manager = MANAGERS[choose_manager()](wanted["repositories"], wanted["exclusive"], wanted["cache_seconds"])
+        work = remove if wanted["state"] == "absent" else install
+        result = {"kept": [], **work(manager, wanted, module.check_mode)}
+    except PackagesError as error:
+        module.fail_json(msg=str(error))
+    for warning in manager.warnings:
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
