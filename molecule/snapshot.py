@@ -28,7 +28,7 @@ LEFT_OUT = (
     "/etc/subuid",
     "/etc/subuid-",
     "/home/ops/.ansible",
-    "/root",
+    "/root/before.json",
     "/run/lock",
     "/run/log",
     "/run/sudo",

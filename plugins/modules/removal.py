@@ -17,7 +17,7 @@ options:
   phase:
     description:
       - V(app) removes O(app) alone.
-      - V(everything) removes all but packages, and tells which those are.
+      - V(everything) removes all but what other modules have to undo, and tells what that is.
       - V(finish) lets services that were there before go on with their own files, and closes the ledger.
     type: str
     choices: [app, everything, finish]
@@ -64,15 +64,11 @@ kept:
   type: list
   elements: str
   returned: always
-packages:
-  description: Packages that came with this collection.
-  type: list
-  elements: str
-  returned: always
-streams:
-  description: Module streams that this collection enabled.
-  type: list
-  elements: str
+noted:
+  description: >-
+    What the ledger still has for other modules to undo, by kind; C(package), C(stream), C(firewall) and C(selinux) are
+    always there.
+  type: dict
   returned: always
 """
 
@@ -85,6 +81,7 @@ from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.removal import Removal, RemovalError
 
 MARKS = "/run/baremetal.web"
+OTHERS = ("package", "stream", "firewall", "selinux")
 
 
 def close(removal: Removal) -> None:
@@ -108,7 +105,7 @@ def main() -> None:
     )
     wanted = module.params
     if not os.path.exists(os.path.join(ledger.ROOT, "ledger.json")):
-        module.exit_json(changed=False, removed=[], kept=[], packages=[], streams=[])
+        module.exit_json(changed=False, removed=[], kept=[], noted=dict.fromkeys(OTHERS, []))
     with ledger.Ledger() as notes:
         removal = Removal(module, notes, wanted["root"], wanted["data_kept"])
         try:
@@ -120,7 +117,7 @@ def main() -> None:
                 removal.finish()
         except (RemovalError, OSError) as error:
             module.fail_json(msg=f"{error} What was removed before: {', '.join(removal.removed) or 'nothing'}.")
-        packages, streams = removal.names("package"), removal.names("stream")
+        noted = {kind: removal.names(kind) for kind in OTHERS}
         if wanted["phase"] == "finish":
             close(removal)
     removed = list(dict.fromkeys(removal.removed))  # in check mode what goes with an app is still there afterwards
@@ -129,8 +126,7 @@ def main() -> None:
         changed=bool(removed),
         removed=removed,
         kept=removal.kept,
-        packages=packages,
-        streams=streams,
+        noted=noted,
         diff={"before_header": "on the host", "after_header": "on the host", "before": listed, "after": ""},
     )
 

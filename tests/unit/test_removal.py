@@ -401,7 +401,12 @@ def test_packages_and_streams_are_named_and_left_to_their_own_module(remove: Rem
     note("package", "python3.12")
     note("stream", "nginx:1.24")
     result = remove("everything")
-    assert (result["packages"], result["streams"]) == (["nginx", "python3.12"], ["nginx:1.24"])
+    assert result["noted"] == {
+        "package": ["nginx", "python3.12"],
+        "stream": ["nginx:1.24"],
+        "firewall": [],
+        "selinux": [],
+    }
     assert noted("package") == ["nginx", "python3.12"]
 
 

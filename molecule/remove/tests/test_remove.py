@@ -74,7 +74,7 @@ def test_a_removed_app_leaves_its_data_alone_and_finds_it_again(host: Host, neig
     assert not host.user("wsgi-hello").exists
     assert host.check_output("ls /srv/wsgi/hello").split() == ["data", "releases.log"]
     assert host.check_output("find /srv/wsgi/hello ! -user root") == ""
-    assert host.run("pgrep -f /srv/wsgi/hello/").rc != 0
+    assert host.run("pgrep -f [/]srv/wsgi/hello/").rc != 0
     assert host.run("/opt/baremetal/bin/supervisorctl status %s", program).rc != 0
     assert "hello" not in host.check_output("ls /var/log/supervisord /etc/supervisord/conf.d")
     assert "wsgi-hello" not in host.check_output("cat /etc/sysusers.d/*")
