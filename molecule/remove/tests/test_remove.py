@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,16 +41,22 @@ def others(host: Host) -> list[App]:
     return [] if name(host).startswith("busy") else APPS[1:]
 
 
+@pytest.fixture
+def one(connect: Callable[[str], Host]) -> Host:
+    """A host, where what is said before any is asked needs no more."""
+    return connect("app-debian")
+
+
 @pytest.mark.parametrize(("what", "confirm"), [("hello", "shop"), ("stack", "yes")])
-def test_what_is_not_confirmed_is_not_touched(host: Host, neighbour: Host, what: str, confirm: str) -> None:
-    code, output = remove(host, what, confirm=confirm)
+def test_what_is_not_confirmed_is_not_touched(one: Host, what: str, confirm: str) -> None:
+    code, output = remove(one, what, confirm=confirm)
     assert code == 2
     assert f"{what} is to be removed, and the confirmation says {confirm}. Nothing was touched." in output
-    assert named(host).answers(host, neighbour)
+    assert named(one).answers(one, one)
 
 
-def test_an_app_that_no_host_has_is_refused(host: Host) -> None:
-    code, output = remove(host, "shop")
+def test_an_app_that_no_host_has_is_refused(one: Host) -> None:
+    code, output = remove(one, "shop")
     assert code == 2
     assert "No host has an app named shop" in output
 

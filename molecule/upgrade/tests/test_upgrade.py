@@ -19,7 +19,8 @@ BALANCER = FLEET["nginx_alone"]["hosts"]["nginx-debian"]["ansible_host"]
 OLD = "/opt/baremetal/bin/uv pip install --system-certs --quiet --no-cache --python /opt/baremetal/bin/python"
 
 # A newer build of nginx comes into reach; or the one that is there is put down as an older one.
-NEWER_NGINX = "sed -i 's/^enabled=0/enabled=1/' /etc/yum.repos.d/*.repo"
+NEWER_NGINX = "sed -i.former 's/^enabled=0/enabled=1/' /etc/yum.repos.d/*.repo"
+FORMER_REPOSITORIES = "for file in /etc/yum.repos.d/*.former; do mv $file ${file%.former}; done"
 OLDER_NGINX = """
 set -e; cd /var/tmp; apt-get -q download nginx; dpkg-deb --raw-extract nginx_*.deb older
 sed -i '/^Version:/s/$/~older/' older/DEBIAN/control; dpkg-deb --build older older.deb
@@ -72,7 +73,7 @@ def published() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def hosts(connect: Callable[[str], Host]) -> list[Host]:
+def hosts(connect: Callable[[str], Host]) -> Iterator[list[Host]]:
     """The hosts of the apps, each with an old supervisord, and with a newer nginx to be had."""
     assert play("site.yml", "--limit=wsgi", wsgi_apps=published())[0] == 0
     assert play("molecule/upgrade/balance.yml", "--limit=nginx-debian")[0] == 0
@@ -82,7 +83,10 @@ def hosts(connect: Callable[[str], Host]) -> list[Host]:
         host.check_output("echo former > /opt/baremetal/requirements.d/supervisor.sha256")
         host.check_output("systemctl restart supervisord-baremetal")
         host.check_output(NEWER_NGINX if host.exists("rpm") else OLDER_NGINX)
-    return found
+    yield found
+    for host in found:
+        if host.exists("rpm"):
+            host.check_output(FORMER_REPOSITORIES)
 
 
 def supervisord(host: Host) -> str:
