@@ -17,7 +17,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 # What the browser test drives; from the distribution, for no browser comes with a Python package.
 BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
-SCENARIOS = (
+# These share a fleet, which `default` has to meet clean and `remove` leaves so; the others bring hosts of their own.
+SHARING = (
     "default",
     "artifact",
     "nginx",
@@ -29,6 +30,7 @@ SCENARIOS = (
     "upgrade",
     "remove",
 )
+SCENARIOS = (*SHARING, "firewall", "airgap")
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,17 @@ def prepare() -> None:
 
 
 def scenarios(names: tuple[str, ...], platforms: str = "") -> list[Check]:
-    """Return the scenarios as one check: they share a fleet, which `default` has to meet clean."""
-    chosen = (word for name in names for word in ("--scenario-name", name))
-    command = ("molecule", "test", "--report", "--no-command-borders", *chosen)
-    progress = Progress(matrix.describe(names, environment(platforms)))
-    title = f"scenarios {' '.join(names)}" + (f" on {platforms}" if platforms else "")
-    return [
-        # What an interrupted run left behind would be taken for a fleet.
-        Check("no fleet left from before", ("molecule", "destroy"), platforms),
-        Check(title, command, platforms, progress),
-    ]
+    """Return the scenarios as checks: those that share a fleet are one."""
+    sharing = tuple(name for name in names if name in SHARING)
+    # What an interrupted run left behind would be taken for a fleet.
+    checks = [Check("no fleet left from before", ("molecule", "destroy"), platforms)] if sharing else []
+    for together in filter(None, [sharing, *((name,) for name in names if name not in SHARING)]):
+        chosen = (word for name in together for word in ("--scenario-name", name))
+        command = ("molecule", "test", "--report", "--no-command-borders", *chosen)
+        title = f"{'scenarios' if len(together) > 1 else 'scenario'} {' '.join(together)}"
+        progress = Progress(matrix.describe(together, environment(platforms)))
+        checks.append(Check(f"{title} on {platforms}" if platforms else title, command, platforms, progress))
+    return checks
 
 
 def sum_up(results: list[tuple[str, bool, float]]) -> int:
