@@ -14,6 +14,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 
+# What other programs print is read, so they speak English, whatever language the host has.
+PLAIN = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+
+
 class Entry(NamedTuple):
     """What a path is to be; ``content`` is None for a directory."""
 

@@ -139,10 +139,11 @@ class Firewalld(Firewall):
         zone, former = self._zone(), self.saved()
         if self.name not in self._services():
             self.ask("--permanent", f"--new-service={self.name}")
-        changes = [f"--add-port={port}/tcp" for port in sorted(ports - former)]
-        changes += [f"--remove-port={port}/tcp" for port in sorted(former - ports)]
-        if changes:
-            self.ask("--permanent", f"--service={self.name}", *changes)
+        # firewall-cmd takes either kind of change at a time.
+        for option, changed in (("--add-port", ports - former), ("--remove-port", former - ports)):
+            if changed:
+                changes = [f"{option}={port}/tcp" for port in sorted(changed)]
+                self.ask("--permanent", f"--service={self.name}", *changes)
         if zone not in self._zones():
             self.ask("--permanent", f"--zone={zone}", f"--add-service={self.name}")
         by_service, by_rule = self._now(zone)

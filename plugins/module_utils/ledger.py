@@ -81,6 +81,11 @@ class Ledger:
             self.note_directory(os.path.dirname(path))
             self.note("tree" if owned else "directory", path)
 
+    def note_app(self, home: str, user: str) -> None:
+        """Note the home of an app that is about to be made, and who runs it."""
+        if home in self.notes.get("app", {}) or not os.path.lexists(home):
+            self.notes.setdefault("app", {})[home] = {"user": user}
+
     def forget(self, kind: str, name: str) -> None:
         """Forget a thing, because it is as it was before."""
         self.notes.get(kind, {}).pop(name, None)

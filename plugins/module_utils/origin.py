@@ -50,6 +50,16 @@ def _rpm_digests(module: AnsibleModule, path: str) -> list[tuple[str, str]]:
     return [(_RPM_ALGORITHMS[len(digest)], digest) for name, _tab, digest in known if name == path and digest]
 
 
+def has_package(module: AnsibleModule, path: str) -> bool:
+    """Tell whether a package brought a file, or what a link leads to."""
+    target = os.path.realpath(path)
+    asked = {"dpkg-query": ["--search", target], "rpm": ["--query", "--file", target]}
+    return any(
+        shutil.which(program) and module.run_command([program, *arguments])[0] == 0
+        for program, arguments in asked.items()
+    )
+
+
 def is_foreign(module: AnsibleModule, path: str) -> bool:
     """Tell whether a file is neither this collection's nor as its package installed it."""
     return path not in ledger.read().get("file", {}) and os.path.lexists(path) and not is_packaged(module, path)

@@ -67,8 +67,8 @@ def account(user: str) -> dict[str, Any]:
 
 
 def give(path: str, uid: int, gid: int) -> None:
-    """Give a whole tree to a user; to root, so that neither the app nor a later build can change it."""
-    for _directory, directories, files, descriptor in os.fwalk(path):
+    """Give a whole tree to a user, its top last; to root, so that neither the app nor a later build can change it."""
+    for _directory, directories, files, descriptor in os.fwalk(path, topdown=False):
         os.fchown(descriptor, uid, gid)
         for name in [*directories, *files]:
             os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
@@ -254,7 +254,8 @@ class Releases:
         app_gid = pwd.getpwnam(self.app["user"]).pw_gid
         app_uid = pwd.getpwnam(self.app["user"]).pw_uid
         with Ledger() as notes:
-            notes.note_directory(self.home, owned=True)
+            notes.note_directory(os.path.dirname(self.home))
+            notes.note_app(self.home, self.app["user"])
             notes.note_directory(BUILD_HOME, owned=True)
         make_directory(os.path.dirname(self.home), 0o755)
         make_directory(self.home, 0o751, 0, app_gid)
@@ -262,10 +263,9 @@ class Releases:
         # Whoever may enter this directory may connect: the app and the web server.
         make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
         data = os.path.join(self.home, DATA)
-        kept = os.path.isdir(data) and os.stat(data).st_uid == 0
-        make_directory(data, 0o700, app_uid, app_gid)
-        if kept:  # since the app was removed
+        if os.path.isdir(data) and os.stat(data).st_uid == 0:  # kept since the app was removed
             give(data, app_uid, app_gid)
+        make_directory(data, 0o700, app_uid, app_gid)
 
     def stage(self, release: str, archive: str, files: dict[str, str], manifest: dict[str, Any]) -> None:
         """Build a release where it will stay; without its manifest it does not count as one."""

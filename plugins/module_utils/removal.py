@@ -11,17 +11,24 @@ import os
 import pwd
 import re
 import shutil
-from contextlib import suppress
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import put_back, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package
 from ansible_collections.baremetal.web.plugins.module_utils.releases import DATA, give
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
+# What package managers put beside a file that somebody changed.
+LEFTOVERS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave")
 AUDIT_LOG = "releases.log"
+LOGS = "/var/log/supervisord"
 SYSUSERS = "/etc/sysusers.d/baremetal-*.conf"
 CRONTABS = ("/var/spool/cron/crontabs", "/var/spool/cron")
 
@@ -33,10 +40,9 @@ class RemovalError(Exception):
 class Removal:
     """What is, or in check mode would be, removed and kept."""
 
-    def __init__(self, module: AnsibleModule, notes: ledger.Ledger, root: str, data_kept: bool):
+    def __init__(self, module: AnsibleModule, notes: ledger.Ledger, data_kept: bool):
         self.module = module
         self.notes = notes
-        self.root = root
         self.data_kept = data_kept
         self.acts = not module.check_mode
         self.removed: list[str] = []
@@ -51,45 +57,49 @@ class Removal:
             raise RemovalError(f"{' '.join(command)} failed: {(err or out).strip()}")
         return out
 
-    def apps(self) -> list[str]:
-        """Return the names of the apps that have a home below the root, live or left behind."""
-        homes = sorted(glob.glob(os.path.join(self.root, "*", "")))
-        return [os.path.basename(home.rstrip("/")) for home in homes if home.rstrip("/") in self.names("tree")]
-
     def app(self, name: str) -> None:
-        """Remove an app: its programs, releases, logs and account; its data only when told."""
-        home = os.path.join(self.root, name)
-        if home not in self.names("tree"):
-            return
-        user = self._user(home)
-        self._refuse_during_a_release(home)
-        self._programs(name)
-        for log in glob.glob(f"/var/log/supervisord/{glob.escape(name)}.log*"):
-            self._delete(log)
-        for entry in sorted(os.listdir(home)) if os.path.isdir(home) else []:
-            path = os.path.join(home, entry)
-            if self.data_kept and (entry == AUDIT_LOG or (entry == DATA and os.listdir(path))):
-                self.kept.append(path)
-                if self.acts and entry == DATA:
-                    give(path, 0, 0)  # the number of its former owner may be given to somebody else
+        """Remove an app, wherever its home is."""
+        for home in self.names("app"):
+            if os.path.basename(home) == name:
+                self._home(home)
+
+    def _home(self, home: str) -> None:
+        """Remove the programs, releases, logs and account of an app; its data only when told."""
+        name, user = os.path.basename(home), self.notes.notes["app"][home]["user"]
+        alone = user in self.names("account") and not any(
+            note["user"] == user for other, note in self.notes.notes["app"].items() if other != home
+        )
+        with self._no_release_meanwhile(home):
+            self._programs(name)
+            if alone:
+                self._end_processes(user)
+            for log in glob.glob(os.path.join(LOGS, f"{glob.escape(name)}.log*")):
+                self._delete(log)
+            for entry in sorted(os.listdir(home)) if os.path.isdir(home) else []:
+                path = os.path.join(home, entry)
+                if self.data_kept and (entry == AUDIT_LOG or (entry == DATA and os.listdir(path))):
+                    self.kept.append(path)
+                    if self.acts and entry == DATA:
+                        give(path, 0, 0)  # the number of its former owner may be given to somebody else
+                else:
+                    self._delete(path)
+            if alone:
+                self.account(user)
+            if any(path.startswith(f"{home}/") for path in self.kept):
+                if self.acts:
+                    os.chown(home, 0, 0)
             else:
-                self._delete(path)
-        if not self.kept or not any(path.startswith(f"{home}/") for path in self.kept):
-            self._delete(home)
-            self._forget("tree", home)
-        elif self.acts:
-            os.chown(home, 0, 0)
-        others = [other for other in self.apps() if other != name]
-        if user and not any(self._user(os.path.join(self.root, other)) == user for other in others):
-            self.account(user)
+                self._delete(home)
+                self._forget("app", home)
 
     def account(self, name: str) -> None:
         """Remove an account of ours with its crontab; what it owns elsewhere stays."""
         if name not in self.names("account"):
             return
         self.removed.append(f"account {name}")
-        for directory in CRONTABS:
-            self._delete(os.path.join(directory, name))
+        for path in (os.path.join(directory, name) for directory in CRONTABS):
+            if os.path.isfile(path):
+                self._delete(path)
         if not self.acts:
             return
         for path in glob.glob(SYSUSERS):  # which would bring it back at the next boot
@@ -98,41 +108,70 @@ class Removal:
             self.run("userdel", name)
         if self.module.run_command(["getent", "group", name])[0] == 0:
             self.run("groupdel", name)
-        self.notes.forget("account", name)
+        self._forget("account", name)
 
     def everything(self) -> None:
-        """Remove all that is noted but packages, and put back what stood there before."""
-        for name in self.apps():
-            self.app(name)
+        """Remove all that is noted but what other modules undo, and put back what stood there before."""
+        for home in self.names("app"):
+            self._home(home)
         units = [path for path in self.names("file") if os.path.dirname(path) == UNIT_DIRECTORY]
-        for unit in map(os.path.basename, units):
+        for path in units:
+            unit = os.path.basename(path)
             self.removed.append(f"unit {unit}")
             if self.acts:
-                self.run("systemctl", "disable", "--now", "--quiet", unit)
-                self.notes.forget("unit", unit)
+                if os.path.exists(path):
+                    self.run("systemctl", "disable", "--now", "--quiet", unit)
+                self._forget("unit", unit)
         for path in self.names("file"):
             before = ledger.thaw(self.notes.notes["file"][path])
             if os.path.lexists(path) or before:
                 self.removed.append(path)
             if self.acts:
                 put_back(path, before)
-                self.notes.forget("file", path)
+                self._forget("file", path)
+        for path in self.names("removed"):
+            if os.path.lexists(path):  # somebody has put another one there since
+                self._forget("removed", path)
+            else:
+                self.removed.append(path)
+                if self.acts:
+                    put_back(path, ledger.thaw(self.notes.notes["removed"][path]))
+                    self._forget("removed", path)
         for path in self.names("tree"):
-            if not any(kept.startswith(f"{path}/") for kept in self.kept):
-                self._delete(path)
-                self._forget("tree", path)
+            self._delete(path)
+            self._forget("tree", path)
         # The deepest first; one that somebody else uses stays.
         for path in reversed(self.names("directory")):
             if self.acts:
                 put_back(path, None)
                 if not os.path.isdir(path):
-                    self.notes.forget("directory", path)
+                    self._forget("directory", path)
         for name in self.names("account"):
             self.account(name)
+        self._keep_packages_in_use()
         if self.acts:
             self.run("systemctl", "daemon-reload")
             for unit in map(os.path.basename, units):
                 self.module.run_command(["systemctl", "reset-failed", unit])
+
+    def _keep_packages_in_use(self) -> None:
+        """Keep nginx where somebody has put files of his own into it since: purging it would take them along."""
+        nginx = [name for name in self.names("package") if name.startswith(("nginx", "libnginx"))]
+        theirs = self._foreign_files("/etc/nginx") if nginx else []
+        if not theirs:
+            return
+        self.kept.append(f"{', '.join(nginx)} (in use by {', '.join(theirs)})")
+        if self.acts:
+            for name in nginx:
+                self._forget("package", name)
+            # It goes on, with their files alone.
+            self.notes.notes.setdefault("unit", {})["nginx.service"] = {"active": True, "enabled": True}
+
+    def _foreign_files(self, directory: str) -> list[str]:
+        """Return the files that neither a package nor this collection has brought."""
+        paths = (os.path.join(place, name) for place, _directories, names in os.walk(directory) for name in names)
+        others = (path for path in paths if path not in self.names("file") and not path.endswith(LEFTOVERS))
+        return sorted(path for path in others if not has_package(self.module, path))
 
     def finish(self) -> None:
         """Let the services that were there before go on with their own files, and close the ledger."""
@@ -143,19 +182,33 @@ class Removal:
                 self.run("systemctl", "reload-or-restart" if before["active"] else "stop", name)
             self._forget("unit", name)
 
-    def _user(self, home: str) -> str:
-        """Return the user of an app, who owns the directory of its sockets; empty when that cannot be told."""
-        with suppress(OSError, KeyError):
-            return pwd.getpwuid(os.stat(os.path.join(home, "run")).st_uid).pw_name
-        return ""
-
-    @staticmethod
-    def _refuse_during_a_release(home: str) -> None:
-        with suppress(FileNotFoundError), open(os.path.join(home, ".lock"), "rb") as lock:
+    @contextmanager
+    def _no_release_meanwhile(self, home: str) -> Iterator[None]:
+        """Hold the lock of an app's releases."""
+        try:
+            lock = open(os.path.join(home, ".lock"), "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            yield
+            return
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RemovalError(f"A release of {os.path.basename(home)} is under way; try again later.") from None
+            yield
+
+    def _end_processes(self, user: str) -> None:
+        """End what an app has left running beside its program, which would keep its account."""
+        try:
+            number = pwd.getpwnam(user).pw_uid
+        except KeyError:
+            return
+        end = time.monotonic() + 10
+        while self.acts and (processes := _processes(number)) and time.monotonic() < end:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.1)
 
     def _programs(self, name: str) -> None:
         """Stop and remove the programs of an app's releases."""
@@ -193,5 +246,17 @@ class Removal:
             os.unlink(path)
 
     def _forget(self, kind: str, name: str) -> None:
+        """Forget what is done at once, so that a removal that is cut off can be taken up."""
         if self.acts:
             self.notes.forget(kind, name)
+            self.notes.save()
+
+
+def _processes(user: int) -> list[int]:
+    """Return the processes that run as a user."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*"):
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_uid == user:
+                found.append(int(os.path.basename(path)))
+    return found

@@ -138,7 +138,7 @@ def install(
             UV_PYTHON_DOWNLOADS="never",
             UV_SYSTEM_CERTS="1",
         )
-        create = [uv, "venv", "--quiet", "--no-project", "--python", python, path]
+        create = [uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, path]
         command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--compile-bytecode"]
     else:
         create = [python, "-m", "venv", path]
@@ -149,7 +149,7 @@ def install(
         environment["UV_DEFAULT_INDEX" if uv else "PIP_INDEX_URL"] = index_url
     if not source_builds:
         command += ["--only-binary", ":all:"]
-    if not os.path.exists(interpreter):
+    if not os.path.exists(interpreter) or _version(interpreter) != _version(python):
         run(create, f"Making the environment {path} with {python}", user, environment)
     for file in requirements:
         with open(file, encoding="utf-8") as stream:

@@ -60,6 +60,7 @@ ports:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
 from ansible_collections.baremetal.web.plugins.module_utils.firewall import (
     Firewall,
     FirewallError,
@@ -89,6 +90,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = PLAIN
     name = module.params["name"]
     wanted = set(module.params["ports"]) if module.params["state"] == "present" else set()
     try:

@@ -77,6 +77,11 @@ options:
     description: Whether packages come from O(repositories) alone, in this call.
     type: bool
     default: false
+  refused_with:
+    description: Packages that would be replaced; where one of them is installed, nothing is changed, and that is said.
+    type: list
+    elements: str
+    default: []
   streams:
     description: Module streams to enable (dnf), for example V(nginx:1.24).
     type: list
@@ -172,6 +177,11 @@ def install(manager: Manager, wanted: dict, check_mode: bool) -> dict:
     transaction = Transaction(manager.files(), [])
     known = set(ledger.read().get("file", {}))
     before = manager.installed()
+    if found := [name for name in wanted["refused_with"] if name in before]:
+        raise PackagesError(
+            f"{', '.join(found)} is installed on this host already, and {', '.join(wanted['names'])} from another "
+            "repository would replace it. Stay with what is there, or remove it first. Nothing was changed."
+        )
     latest = wanted["state"] == "latest"
     names = [name for name in wanted["names"] if name not in before]
     if latest:
@@ -228,6 +238,9 @@ def apply(
                 notes.note("stream", stream.partition(":")[0])
     if not names:
         return Changes({}, {}, {})
+    with ledger.Ledger() as notes:
+        for name in set(names) - set(before):
+            notes.note("package", name)
     try:
         try:
             manager.install(names, latest, simulate=False)
@@ -238,10 +251,11 @@ def apply(
             manager.install(names, latest, simulate=False)
     finally:
         changes = difference(before, manager.installed())
-        if changes.installed:
-            with ledger.Ledger() as notes:
-                for name in changes.installed:
-                    notes.note("package", name)
+        with ledger.Ledger() as notes:
+            for name in changes.installed:
+                notes.note("package", name)
+            for name in set(names) - set(before) - set(changes.installed):
+                notes.forget("package", name)
     return changes
 
 
@@ -296,6 +310,7 @@ def main() -> None:
                 },
             },
             "exclusive": {"type": "bool", "default": False},
+            "refused_with": texts,
             "streams": texts,
             "cache_seconds": {"type": "int", "default": 86400},
         },

@@ -26,10 +26,6 @@ options:
     description: Name of the app.
     type: str
     default: ""
-  root:
-    description: Directory below which each app has its home.
-    type: path
-    default: /srv/wsgi
   data_kept:
     description: >-
       Whether what an app wrote into its directory C(data), and its C(releases.log), stay. They are root's from then on,
@@ -60,7 +56,7 @@ removed:
   elements: str
   returned: always
 kept:
-  description: Paths that stay because of O(data_kept).
+  description: What stays because of O(data_kept), or because somebody else uses it.
   type: list
   elements: str
   returned: always
@@ -78,6 +74,7 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
 from ansible_collections.baremetal.web.plugins.module_utils.removal import Removal, RemovalError
 
 MARKS = "/run/baremetal.web"
@@ -97,17 +94,17 @@ def main() -> None:
         argument_spec={
             "phase": {"type": "str", "choices": ["app", "everything", "finish"], "required": True},
             "app": {"type": "str", "default": ""},
-            "root": {"type": "path", "default": "/srv/wsgi"},
             "data_kept": {"type": "bool", "default": True},
         },
         required_if=[("phase", "app", ["app"])],
         supports_check_mode=True,
     )
+    module.run_command_environ_update = PLAIN
     wanted = module.params
     if not os.path.exists(os.path.join(ledger.ROOT, "ledger.json")):
         module.exit_json(changed=False, removed=[], kept=[], noted=dict.fromkeys(OTHERS, []))
     with ledger.Ledger() as notes:
-        removal = Removal(module, notes, wanted["root"], wanted["data_kept"])
+        removal = Removal(module, notes, wanted["data_kept"])
         try:
             if wanted["phase"] == "app":
                 removal.app(wanted["app"])

@@ -116,6 +116,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.module_utils.selinux import Needs, Policy, SELinuxError, module_name
 
@@ -182,6 +183,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = PLAIN
     policy = Policy()
     if not policy.enabled:
         module.exit_json(changed=False, rules=[], restored=[])

@@ -215,7 +215,7 @@ from contextlib import suppress
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction
+from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
 from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
 
@@ -392,7 +392,9 @@ def take_notes(
         if entry.path in transaction.changed and entry.content is None:
             notes.note_directory(entry.path, entry.owned)
     for path in transaction.changed:
-        if path not in {entry.path for entry in transaction.entries if entry.content is None}:
+        if path in transaction.absent and path not in notes.notes.get("file", {}):
+            notes.note("removed", path, ledger.freeze(transaction.before[path]))
+        elif path not in {entry.path for entry in transaction.entries if entry.content is None}:
             notes.note_directory(os.path.dirname(path))
             notes.note_file(path)
     if service:
@@ -434,6 +436,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = PLAIN
     wanted = module.params
     kept = [options["path"] for options in [*wanted["files"], *wanted["secret_files"]] if is_kept(module, options)]
     transaction = Transaction(
@@ -452,7 +455,7 @@ def main() -> None:
     settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
     # Packages bring the times of their files along, but not this one.
     changes = [os.stat(path).st_ctime for path in wanted["newer"] if os.path.exists(path)]
-    outdated = settled and bool(service) and any(change > started(state) for change in changes)
+    outdated = settled and bool(service) and any(started(state) < change < time.time() for change in changes)
     accounts = [name for name in wanted["accounts"] if not is_known(name)]
     changed = bool(transaction.changed or accounts) or not settled or cut_off or outdated
     result = {
@@ -498,12 +501,14 @@ def main() -> None:
             if units:
                 module.run_command(["systemctl", "daemon-reload"])
             if service:
-                service.recover(state.get("ActiveState") == "active", verb if applying else "")
+                # Where no file has changed there is nothing to go back to.
+                again = verb if applying and transaction.changed else ""
+                service.recover(state.get("ActiveState") == "active", again)
             os.unlink(mark)
-            module.fail_json(
-                msg=f"The new configuration was refused and every file is as it was before. {error}",
-                files=transaction.changed,
+            refused = "The new configuration was refused and every file is as it was before. " * bool(
+                transaction.changed
             )
+            module.fail_json(msg=f"{refused}{error}", files=transaction.changed)
         for path in transaction.absent:
             if notes.notes.get("file", {}).get(path, path) is None:
                 notes.forget("file", path)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 PRIMARY_KEY = 6
 SECRET_KEYS = (5, 7)
+# Signature, primary key, user id, subkey, user attribute.
+KEY_PARTS = (2, PRIMARY_KEY, 13, 14, 17)
 _BLOCK = re.compile(rb"-----BEGIN PGP ([A-Z ]+)-----\s*\n(?:[\w-]+: .*\n)*\s*\n(.*?)-----END PGP \1-----", re.DOTALL)
 
 
@@ -53,6 +55,8 @@ def fingerprints(binary: bytes) -> list[str]:
     for tag, body in _packets(binary):
         if tag in SECRET_KEYS:
             raise KeyFileError("it holds a secret key; give public keys alone")
+        if tag not in KEY_PARTS:  # whatever else it holds, another program may find a key in
+            raise KeyFileError(f"it holds a packet of kind {tag}, which is no part of a key")
         if tag == PRIMARY_KEY:
             if body[:1] != b"\x04":
                 raise KeyFileError(f"it holds a key of version {body[0] if body else '?'}; known is version 4")
