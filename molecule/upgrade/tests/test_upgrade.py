@@ -147,7 +147,9 @@ def test_a_host_without_the_stack_is_refused() -> None:
 
 
 def test_an_app_moves_to_another_python_with_an_environment_of_its_own(hosts: list[Host], hello: App) -> None:
-    host = next(host for host in hosts if host.exists("rpm"))
+    host = next((host for host in hosts if host.package("python3.12").is_installed and host.exists("rpm")), None)
+    if not host:
+        pytest.skip("no platform of this run offers two Pythons")
     seen = []
     for version in ("3.11", "3.12"):
         described = apps()
