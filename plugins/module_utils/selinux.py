@@ -151,7 +151,8 @@ class Needs:
         else:
             raise SELinuxError(
                 f"Port {port} belongs to another service in the SELinux policy of this host (its type is {found}), so "
-                f"{self.domain} must not listen on it. Choose another port, or add {found} to port_types. "
+                f"{self.domain} must not listen on it. Choose another port, or add {found} to port_types "
+                "(nginx_selinux_port_types, for a site). "
                 "Nothing was changed."
             )
 

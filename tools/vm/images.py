@@ -122,6 +122,7 @@ def stand_in(state: Path, identity: Identity) -> Disk:
             _bootstrap(Path(directory), sources, state / "image.log")
             Path(directory, "root").rename(tree)
     write(tree / "etc/hostname", f"{identity.name}\n", 0o644)
+    write(tree / "etc/hosts", f"127.0.0.1 localhost {identity.name}\n", 0o644)
     write(tree / "etc/ssh/ssh_host_ed25519_key", identity.host_key)
     write(tree / "home/ops/.ssh/authorized_keys", f"{identity.authorized_key}\n")
     # Labelled before it first starts; the machine that does it need not run SELinux.

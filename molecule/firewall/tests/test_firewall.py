@@ -1,0 +1,120 @@
+"""What a neighbour reaches through the firewall; the operator opened 8070 for good and 8071 until the next reload."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from probes import name, play
+
+SCENARIO = Path(__file__).resolve().parents[1]
+PORTS = (8070, 8080, 8081, 8082, 9001)
+# An answer of the host, though it be a refusal, has passed the firewall; the firewalls' own ones are of another kind.
+KNOCK = """
+import socket, sys
+for port in sys.argv[2:]:
+    try:
+        socket.create_connection((sys.argv[1], int(port)), timeout=1).close()
+        print(port)
+    except ConnectionRefusedError:
+        print(port)
+    except OSError:
+        pass
+"""
+Reached = Callable[[], set[int]]
+Publish = Callable[..., str]
+
+
+def sites(*ports: int) -> list[dict[str, Any]]:
+    return [{"name": f"shop{port}", "server_names": [f"shop{port}.example"], "listen": port} for port in ports]
+
+
+def entries(host: Host) -> list[str]:
+    """Return the firewalls' files that know of us; firewalld keeps the former state of each beside it."""
+    return host.run("grep -rl --exclude='*.old' baremetal-web /etc/firewalld /etc/ufw").stdout.split()
+
+
+@pytest.fixture
+def reached(host: Host, connect: Callable[[str], Host]) -> Reached:
+    """Tell which ports of the host the neighbour reaches."""
+    neighbour, words = connect("guard-neighbour"), " ".join(map(str, PORTS))
+    return lambda: {int(port) for port in neighbour.check_output(f"python3 -c %s {name(host)} {words}", KNOCK).split()}
+
+
+@pytest.fixture
+def publish(host: Host) -> Publish:
+    """Publish sites on the host; return how the play ended."""
+
+    def _publish(*arguments: str, **variables: Any) -> str:
+        limit = f"--limit={name(host)}"
+        code, out = play(
+            "molecule/firewall/converge.yml", limit, *arguments, inventory=SCENARIO / "inventory", **variables
+        )
+        assert code == 0
+        return out
+
+    return _publish
+
+
+def test_the_ports_of_the_sites_are_open_and_no_other_is(reached: Reached) -> None:
+    assert reached() == {8070, 8080, 8081}
+
+
+def test_what_the_operator_opened_for_the_time_being_stays_open(host: Host) -> None:
+    rules = host.run("firewall-cmd --list-ports || ufw status").stdout
+    assert "8071/tcp" in rules
+
+
+def test_the_ports_are_open_after_a_reload_and_a_run_then_changes_nothing(
+    host: Host, reached: Reached, publish: Publish
+) -> None:
+    host.run_test("firewall-cmd --reload || ufw reload")
+    assert reached() == {8070, 8080, 8081}
+    assert "changed=0" in publish()
+
+
+def test_check_mode_opens_nothing(reached: Reached, publish: Publish) -> None:
+    assert "+8082/tcp" in publish("--check", "--diff", shop=sites(8080, 8082))
+    assert reached() == {8070, 8080, 8081}
+
+
+def test_a_site_that_moves_takes_its_port_along_and_leaves_the_operators(reached: Reached, publish: Publish) -> None:
+    publish(shop=sites(8080, 8070))
+    assert reached() == {8070, 8080}
+    publish(shop=sites(8080, 8082))
+    assert reached() == {8070, 8080, 8082}
+    assert "changed=0" in publish(shop=sites(8080, 8082))
+
+
+def test_a_port_of_two_owners_is_open_until_the_last_one_leaves(reached: Reached, publish: Publish) -> None:
+    publish(shop=sites(8080), alone="absent")
+    assert reached() == {8070, 8080}
+
+
+def test_nothing_is_written_while_no_firewall_runs(host: Host, reached: Reached, publish: Publish) -> None:
+    before = entries(host)
+    host.run("systemctl stop firewalld || ufw disable")
+    publish(shop=sites(8080, 8081), alone="absent")
+    assert entries(host) == before
+    host.run("systemctl start firewalld || ufw --force enable")
+    publish(shop=sites(8080, 8081), alone="absent")
+    assert reached() == {8070, 8080, 8081}
+
+
+def test_without_sites_nothing_of_ours_remains(host: Host, reached: Reached, publish: Publish) -> None:
+    publish(shop=[], alone="absent")
+    assert reached() == {8070}
+    assert entries(host) == []
+
+
+def test_what_was_opened_is_closed_though_the_firewall_does_not_run_any_more(
+    host: Host, reached: Reached, publish: Publish
+) -> None:
+    publish(shop=sites(8080), alone="absent")
+    host.run("systemctl stop firewalld || ufw disable")
+    publish(shop=[], alone="absent")
+    assert entries(host) == []
+    host.run("systemctl start firewalld || ufw --force enable")
+    assert reached() == {8070}
