@@ -13,7 +13,6 @@ import tempfile
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-
 # What other programs print is read, so they speak English, whatever language the host has.
 PLAIN = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
 

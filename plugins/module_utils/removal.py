@@ -29,6 +29,7 @@ UNIT_DIRECTORY = "/etc/systemd/system"
 LEFTOVERS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave")
 AUDIT_LOG = "releases.log"
 LOGS = "/var/log/supervisord"
+NGINX = "/etc/nginx"
 SYSUSERS = "/etc/sysusers.d/baremetal-*.conf"
 CRONTABS = ("/var/spool/cron/crontabs", "/var/spool/cron")
 
@@ -88,6 +89,7 @@ class Removal:
             if any(path.startswith(f"{home}/") for path in self.kept):
                 if self.acts:
                     os.chown(home, 0, 0)
+                    self.notes.notes["app"][home] = {"user": ""}
             else:
                 self._delete(home)
                 self._forget("app", home)
@@ -157,7 +159,7 @@ class Removal:
     def _keep_packages_in_use(self) -> None:
         """Keep nginx where somebody has put files of his own into it since: purging it would take them along."""
         nginx = [name for name in self.names("package") if name.startswith(("nginx", "libnginx"))]
-        theirs = self._foreign_files("/etc/nginx") if nginx else []
+        theirs = self._foreign_files(NGINX) if nginx else []
         if not theirs:
             return
         self.kept.append(f"{', '.join(nginx)} (in use by {', '.join(theirs)})")

@@ -102,7 +102,7 @@ def main() -> None:
     module.run_command_environ_update = PLAIN
     wanted = module.params
     if not os.path.exists(os.path.join(ledger.ROOT, "ledger.json")):
-        module.exit_json(changed=False, removed=[], kept=[], noted=dict.fromkeys(OTHERS, []))
+        module.exit_json(changed=False, removed=[], kept=[], noted={key: [] for key in OTHERS})
     with ledger.Ledger() as notes:
         removal = Removal(module, notes, wanted["data_kept"])
         try:

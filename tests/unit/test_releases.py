@@ -290,7 +290,7 @@ def test_the_directories_of_an_app_are_open_to_those_only_who_need_them(app: dic
 def test_the_home_of_an_app_is_noted_as_ours_with_all_in_it(app: dict[str, Any], own_files: None) -> None:
     Releases(app, None).make_room(GROUP)  # type: ignore[arg-type]
     notes = ledger.read()
-    assert app["home"] in notes["tree"]
+    assert notes["app"][app["home"]] == {"user": app["user"]}
     assert os.path.dirname(app["home"]) in notes["directory"]
 
 

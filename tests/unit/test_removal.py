@@ -6,7 +6,6 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -76,7 +75,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
     monkeypatch.setattr(removal_utils, "UNIT_DIRECTORY", str(host.units))
     monkeypatch.setattr(removal_utils, "SYSUSERS", str(host.sysusers / "baremetal-*.conf"))
     monkeypatch.setattr(removal_utils, "CRONTABS", (str(host.crontabs),))
-    monkeypatch.setattr(removal_utils.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid]))
+    monkeypatch.setattr(removal_utils, "LOGS", str(host.place / "logs"))
+    monkeypatch.setattr(removal_utils, "NGINX", str(host.place / "etc" / "nginx"))
     monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
     for program in ("getent", "userdel", "groupdel"):
         stand_ins.add(program)
@@ -86,7 +86,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
 @pytest.fixture
 def remove(run_module: Remove, host: Host) -> Remove:
     def _remove(phase: str, app: str = "", data_kept: bool = True, check_mode: bool = False) -> dict[str, Any]:
-        arguments = {"phase": phase, "app": app, "root": str(host.root), "data_kept": data_kept}
+        arguments = {"phase": phase, "app": app, "data_kept": data_kept}
         return run_module("removal", arguments, check_mode)
 
     return _remove
@@ -105,7 +105,7 @@ def add_app(host: Host, name: str, uid: int, noted: bool = True) -> Path:
     for path in (home / "run", home / "data", home / "data" / "uploads", home / "data" / "uploads" / "photo"):
         os.chown(path, uid, uid)
     if noted:
-        note("tree", home)
+        note("app", home, {"user": USERS[uid]})
         note("account", USERS[uid])
     return home
 
@@ -135,14 +135,14 @@ def test_an_app_goes_and_its_data_and_audit_log_stay_and_are_roots(remove: Remov
     assert (shop / "data" / "uploads" / "photo").read_text() == "dear to somebody\n"
     left = [shop, shop / "data", *(shop / "data").rglob("*")]
     assert {(path.stat().st_uid, path.stat().st_gid) for path in left} == {(0, 0)}
-    assert noted("tree") == [str(shop)]  # for the data is still to be removed one day
+    assert noted("app") == [str(shop)]  # for the data is still to be removed one day
 
 
 def test_an_app_goes_with_its_data_when_told(remove: Remove, shop: Path) -> None:
     result = remove("app", "shop", data_kept=False)
     assert result["kept"] == []
     assert not shop.exists()
-    assert noted("tree") == []
+    assert noted("app") == []
 
 
 def test_an_empty_data_directory_is_no_data(remove: Remove, shop: Path) -> None:
@@ -328,7 +328,7 @@ def stack(host: Host, systemd: Systemd, shop: Path) -> Host:
     write(host.place / "nginx.conf", "ours\n", before="packaged\n")
     welcome = host.place / "welcome"
     welcome.symlink_to("theirs")
-    note("file", welcome, freeze(read_state(str(welcome))))
+    note("removed", welcome, freeze(read_state(str(welcome))))
     welcome.unlink()
     write(host.units / APP_UNIT, "[Service]\n")
     write(host.sysusers / "baremetal-web.conf", "u wsgi-shop -\n")
@@ -374,7 +374,7 @@ def test_data_that_is_kept_keeps_its_app_in_the_ledger_and_nothing_else(
 ) -> None:
     assert remove("everything")["kept"] == [str(shop / "data"), str(shop / "releases.log")]
     assert (shop / "data" / "uploads" / "photo").exists()
-    assert noted("tree") == [str(shop)]
+    assert noted("app") == [str(shop)]
     assert noted("file") == noted("account") == []
 
 
@@ -436,6 +436,55 @@ def test_a_file_that_came_back_in_the_meantime_is_not_taken_away_again(remove: R
     assert theirs.read_text() == "theirs\n"
 
 
+def test_a_file_that_somebody_put_where_we_took_one_away_stays(remove: Remove, stack: Host) -> None:
+    (stack.place / "welcome").write_text("theirs\n")
+    remove("everything")
+    assert (stack.place / "welcome").read_text() == "theirs\n"
+    assert noted("removed") == []
+
+
+def test_the_data_of_an_app_stays_wherever_its_home_is(remove: Remove, stack: Host) -> None:
+    elsewhere = stack.place / "elsewhere" / "blog"
+    (elsewhere / "data").mkdir(parents=True)
+    (elsewhere / "data" / "post").write_text("dear to somebody\n")
+    note("app", elsewhere, {"user": "wsgi-blog"})
+    assert str(elsewhere / "data") in remove("everything")["kept"]
+    assert (elsewhere / "data" / "post").read_text() == "dear to somebody\n"
+
+
+def test_nginx_stays_where_somebody_has_put_files_of_his_own_into_it(remove: Remove, stack: Host) -> None:
+    theirs = stack.place / "etc" / "nginx" / "conf.d" / "theirs.conf"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs\n")
+    write(theirs.parent / "ours.conf", "ours\n")
+    (theirs.parent / "ours.conf.dpkg-old").touch()
+    for name in ("nginx", "nginx-common", "python3-venv"):
+        note("package", name)
+    told = remove("everything", check_mode=True)
+    done = remove("everything")
+    assert told["kept"] == done["kept"]
+    assert f"nginx, nginx-common (in use by {theirs})" in done["kept"]
+    assert done["noted"]["package"] == ["python3-venv"]
+    assert ledger.read()["unit"]["nginx.service"] == {"active": True, "enabled": True}
+
+
+def test_a_removal_that_was_killed_does_not_stumble_over_what_is_done(
+    remove: Remove, stack: Host, systemd: Systemd
+) -> None:
+    (stack.units / APP_UNIT).unlink()
+    assert not remove("everything")["failed"]
+    assert [call for call in systemd.calls if "disable" in call] == []
+
+
+def test_a_directory_that_bears_the_name_of_an_account_among_crontabs_stays(
+    remove: Remove, host: Host, shop: Path
+) -> None:
+    (host.crontabs / "wsgi-shop").mkdir()
+    (host.crontabs / "wsgi-shop" / "somebody").touch()
+    remove("app", "shop")
+    assert (host.crontabs / "wsgi-shop" / "somebody").exists()
+
+
 # The end.
 
 
@@ -485,7 +534,7 @@ def test_the_ledger_stays_while_it_has_to_know_of_data_or_packages(remove: Remov
     with Ledger() as notes:
         notes.forget("package", "nginx")
     remove("finish")
-    assert noted("tree") == [str(shop)]
+    assert noted("app") == [str(shop)]
     remove("everything", data_kept=False)
     remove("finish")
     assert not os.path.exists(ledger.ROOT)

@@ -246,14 +246,14 @@ def test_a_packaged_file_that_must_not_be_there_is_noted_and_put_back_when_that_
     assert noted() == {}
     assert change(check=["true"], absent_if_packaged=[str(packaged)])["changed"]
     assert not packaged.exists()
-    assert thaw(noted()[str(packaged)]) == before
+    assert thaw(ledger.read()["removed"][str(packaged)]) == before
 
 
 def test_a_link_to_a_packaged_file_is_noted_as_a_link(change: Change, place: Path, conffile: Path) -> None:
     (place / "enabled").symlink_to(conffile)
     assert change(absent_if_packaged=[str(place / "enabled")])["changed"]
     assert conffile.exists()
-    before = thaw(noted()[str(place / "enabled")])
+    before = thaw(ledger.read()["removed"][str(place / "enabled")])
     assert before is not None
     assert before.link == str(conffile)
 
