@@ -74,6 +74,16 @@ def test_a_key_that_was_not_promised_is_refused_by_name_even_beside_one_that_was
     assert fingerprints(dearmor(both)) == [*promised, *fingerprints(evil)]
 
 
+def test_a_key_that_is_hidden_in_another_packet_is_refused(gpg: Callable[..., bytes]) -> None:
+    for name in ("plain", "hidden"):
+        gpg("--quick-generate-key", f"{name}@example.com", "ed25519", "default", "never")
+    plain, hidden = (gpg("--export", f"{name}@example.com") for name in ("plain", "hidden"))
+    inside = b"\x00" + hidden  # "compressed", by no method at all
+    packet = bytes([0xC0 | 8, 0xFF]) + len(inside).to_bytes(4, "big") + inside
+    with pytest.raises(KeyFileError, match="a packet of kind 8"):
+        checked(plain + packet, fingerprints(plain))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

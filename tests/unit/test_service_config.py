@@ -472,6 +472,15 @@ def test_it_counts_when_a_file_came_to_the_host_not_the_time_that_its_package_ga
     assert change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["action"] == "restarted"
 
 
+def test_a_file_from_a_time_that_has_not_come_restarts_nothing(
+    change: Change, config: Path, place: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd.add(UNIT, since=int(time.time()) - 7200)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)  # the clock was set back since the file was written
+    assert not change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["changed"]
+
+
 def test_a_service_that_is_younger_than_what_it_is_made_of_goes_on(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
