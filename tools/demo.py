@@ -81,14 +81,15 @@ def answer(url: str) -> str:
 
 def table(fleet: Fleet, logins: Path) -> str:
     """Say where the apps and the web UIs are, and what the apps answer."""
-    lines = [("host", "app", "its answer", "supervisor web UI")]
+    lines = [("host", "is", "app", "its answer", "supervisor web UI")]
     for host in fleet.hosts:
         published = {target: port for port, target in host.publish.items()}
         tunnelled = {int(target.rpartition(":")[2]): port for port, target in host.tunnels.items()}
         url = f"http://127.0.0.1:{published[APP_PORT]}{APP}"
-        lines.append((host.name, url, answer(url), f"http://127.0.0.1:{tunnelled[WEB_PORT]}/"))
+        identity = f"{host.platform} ({images.choose(host.platform).kind})"
+        lines.append((host.name, identity, url, answer(url), f"http://127.0.0.1:{tunnelled[WEB_PORT]}/"))
     # The app's answer is set in wide characters, so it goes last in its line.
-    rows = [f"{host:<16}{web:<34}{url:<42}{said}" for host, url, said, web in lines]
+    rows = [f"{host:<12}{identity:<23}{web:<25}{url:<41}{said}" for host, identity, url, said, web in lines]
     return "\n".join(
         [
             "",
