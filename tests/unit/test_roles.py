@@ -115,5 +115,6 @@ def test_every_package_that_reaches_a_host_is_locked_by_version_and_hash(path: P
 def test_the_platforms_own_python_is_one_that_it_offers_and_new_enough_for_every_server() -> None:
     for platform, offer in load("python", "vars/main.yml")["__python_platforms"].items():
         assert offer["auto"] in offer["packages"], platform
+        assert offer["compiler"].keys() == offer["packages"].keys(), platform
         for version in offer["packages"]:
             assert tuple(map(int, version.split("."))) >= LEAST_VERSION, platform
