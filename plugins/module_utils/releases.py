@@ -69,9 +69,9 @@ def account(user: str) -> dict[str, Any]:
 def give(path: str, uid: int, gid: int) -> None:
     """Give a whole tree to a user, its top last; to root, so that neither the app nor a later build can change it."""
     for _directory, directories, files, descriptor in os.fwalk(path, topdown=False):
-        os.fchown(descriptor, uid, gid)
         for name in [*directories, *files]:
             os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+        os.fchown(descriptor, uid, gid)
 
 
 def point(link: str, target: str) -> None:

@@ -48,6 +48,7 @@ class Removal:
         self.acts = not module.check_mode
         self.removed: list[str] = []
         self.kept: list[str] = []
+        self.in_use: list[str] = []
 
     def names(self, kind: str) -> list[str]:
         return sorted(self.notes.notes.get(kind, {}))
@@ -162,6 +163,7 @@ class Removal:
         theirs = self._foreign_files(NGINX) if nginx else []
         if not theirs:
             return
+        self.in_use = nginx
         self.kept.append(f"{', '.join(nginx)} (in use by {', '.join(theirs)})")
         if self.acts:
             for name in nginx:
@@ -172,7 +174,9 @@ class Removal:
     def _foreign_files(self, directory: str) -> list[str]:
         """Return the files that neither a package nor this collection has brought."""
         paths = (os.path.join(place, name) for place, _directories, names in os.walk(directory) for name in names)
-        others = (path for path in paths if path not in self.names("file") and not path.endswith(LEFTOVERS))
+        # In check mode those are still there; what stood in their place before comes back.
+        ours = {path for path, before in self.notes.notes.get("file", {}).items() if before is None}
+        others = (path for path in paths if path not in ours and not path.endswith(LEFTOVERS))
         return sorted(path for path in others if not has_package(self.module, path))
 
     def finish(self) -> None:

@@ -150,6 +150,8 @@ def install(
     if not source_builds:
         command += ["--only-binary", ":all:"]
     if not os.path.exists(interpreter) or _version(interpreter) != _version(python):
+        for link in glob.glob(os.path.join(glob.escape(path), "bin", "python*")):
+            os.unlink(link)  # venv leaves those that are there, though they lead to another version
         run(create, f"Making the environment {path} with {python}", user, environment)
     for file in requirements:
         with open(file, encoding="utf-8") as stream:

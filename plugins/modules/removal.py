@@ -114,7 +114,7 @@ def main() -> None:
                 removal.finish()
         except (RemovalError, OSError) as error:
             module.fail_json(msg=f"{error} What was removed before: {', '.join(removal.removed) or 'nothing'}.")
-        noted = {kind: removal.names(kind) for kind in OTHERS}
+        noted = {kind: [name for name in removal.names(kind) if name not in removal.in_use] for kind in OTHERS}
         if wanted["phase"] == "finish":
             close(removal)
     removed = list(dict.fromkeys(removal.removed))  # in check mode what goes with an app is still there afterwards

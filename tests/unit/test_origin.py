@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import origin
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
-from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
+from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package, is_foreign, is_packaged
 from conftest import StandIns
 
 
@@ -94,6 +95,19 @@ def test_a_file_that_no_rpm_owns_or_that_has_no_digest_is_foreign(
     assert is_foreign(MODULE, str(tmp_path / "other"))
     answer(stand_ins, rpm, "")  # a ghost file
     assert is_foreign(MODULE, str(rpm))
+
+
+def test_a_package_brought_a_file_whatever_somebody_made_of_it(rpm: Path, tmp_path: Path) -> None:
+    rpm.write_bytes(CONTENT + b"# and a line of mine\n")
+    (tmp_path / "link").symlink_to(rpm)
+    (tmp_path / "other").write_bytes(CONTENT)
+    found = [has_package(MODULE, str(path)) for path in (rpm, tmp_path / "link", tmp_path / "other")]
+    assert found == [True, True, False]
+
+
+def test_a_package_of_this_machine_brought_its_files_and_no_copy_of_them(conffile: Path, tmp_path: Path) -> None:
+    assert has_package(MODULE, str(conffile))
+    assert not has_package(MODULE, shutil.copy(conffile, tmp_path))
 
 
 def test_a_host_without_a_package_manager_that_is_known_has_foreign_files_only(

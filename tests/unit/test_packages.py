@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import packages
+from ansible_collections.baremetal.web.plugins.module_utils import ledger, packages
+from ansible_collections.baremetal.web.plugins.module_utils.files import Transaction
 from ansible_collections.baremetal.web.plugins.module_utils.packages import (
     Answer,
     Apt,
@@ -25,6 +26,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.packages import (
     complaints,
     difference,
 )
+from ansible_collections.baremetal.web.plugins.modules import packages as module
 
 APT_SIMULATION = """\
 Remv apache2 [2.4.62-1]
@@ -332,6 +334,38 @@ def test_an_upgrade_names_the_parts_of_a_package_that_came_with_it(answers: Call
 def test_the_packages_of_a_machine_are_those_that_dpkg_counts() -> None:
     counted = subprocess.run(["dpkg-query", "--show", "dpkg"], capture_output=True, text=True, check=True).stdout
     assert Apt([]).installed()["dpkg"] == counted.split()[1]
+
+
+class Cut(Manager):
+    """A host on which an installation is cut off, or refused, after nginx has come and before its module has."""
+
+    def __init__(self, error: BaseException):
+        super().__init__([])
+        self.error = error
+        self.there = {"theirs": "1"}
+        self.noted: list[str] = []
+
+    def refresh(self, forced: bool) -> None:
+        pass
+
+    def installed(self) -> dict[str, str]:
+        return dict(self.there)
+
+    def install(self, names: list[str], latest: bool, simulate: bool) -> Changes:
+        self.noted = sorted(ledger.read()["package"])
+        self.there |= {"nginx": "1", "nginx-common": "1"}
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), PackagesError("no room")])
+def test_packages_are_noted_before_they_are_installed_and_those_that_did_not_come_are_forgotten(
+    error: BaseException,
+) -> None:
+    manager = Cut(error)
+    with pytest.raises(type(error)):
+        module.apply(manager, Transaction([], []), ["nginx", "module", "theirs"], [], False, manager.installed())
+    assert manager.noted == ["module", "nginx"]  # on the disk, should all end here
+    assert sorted(ledger.read()["package"]) == ["nginx", "nginx-common"]
 
 
 def refused(run_module: Callable[..., dict[str, Any]], **arguments: Any) -> str:

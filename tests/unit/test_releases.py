@@ -307,6 +307,42 @@ def test_data_that_was_kept_when_its_app_was_removed_is_the_apps_again(app: dict
     assert (tmp_path / "outside").stat().st_uid == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("last", ["photo", "text"])
+def test_data_that_is_the_apps_again_in_part_only_is_given_to_it_by_the_next_run(
+    app: dict[str, Any], monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    def cut_off(name: str, *arguments: Any, **options: Any) -> None:
+        if name == last:
+            raise KeyboardInterrupt
+        chown(name, *arguments, **options)
+
+    data, chown = Path(app["home"]) / "data", os.chown
+    (data / "uploads").mkdir(parents=True)
+    for path in (data / "uploads" / "text", data / "photo"):
+        path.touch()
+    returned = Releases({**app, "user": "nobody"}, None)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "chown", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            returned.make_room(GROUP)
+    returned.make_room(GROUP)
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert {path.lstat().st_uid for path in (data, *data.rglob("*"))} == {uid}
+
+
+def test_a_home_that_was_there_before_is_not_noted_and_one_that_was_keeps_its_newest_user(
+    app: dict[str, Any], own_files: None
+) -> None:
+    theirs = {**app, "home": f"{app['home']}-theirs"}
+    os.makedirs(theirs["home"])
+    Releases(theirs, None).make_room(GROUP)  # type: ignore[arg-type]
+    with ledger.Ledger() as notes:
+        notes.note_app(app["home"], "somebody")
+    Releases(app, None).make_room(GROUP)  # type: ignore[arg-type]
+    assert ledger.read()["app"] == {app["home"]: {"user": app["user"]}}
+
+
 def test_a_release_starts_becomes_live_and_is_settled(releases: Releases) -> None:
     stage(releases, A)
     releases.start(A)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
+import signal
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -209,6 +214,22 @@ def test_the_diff_lists_what_goes(remove: Remove, shop: Path) -> None:
     assert str(shop / "releases") in result["removed"]
 
 
+def test_the_logs_of_an_app_go_and_those_of_another_stay(remove: Remove, shop: Path) -> None:
+    logs = Path(removal_utils.LOGS)
+    logs.mkdir()
+    for name in ("shop.log", "shop.log.1", "shop-two.log"):
+        (logs / name).touch()
+    remove("app", "shop")
+    assert [path.name for path in logs.iterdir()] == ["shop-two.log"]
+
+
+def test_nothing_is_released_while_an_app_is_removed(remove: Remove, shop: Path, stand_ins: StandIns) -> None:
+    with open(shop / ".lock", "rb") as lock:  # is held until the end, when the account goes
+        stand_ins.add("userdel", f"flock --nonblock /proc/{os.getpid()}/fd/{lock.fileno()} true; test $? = 1")
+        assert not remove("app", "shop")["failed"]
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 # Programs; supervisord is a real one.
 
 
@@ -308,6 +329,37 @@ def test_an_account_that_cannot_be_removed_is_a_failure_that_says_what_went_befo
     stand_ins.add("userdel")
     assert not remove("everything")["failed"]
     assert noted("account") == []
+
+
+@pytest.fixture
+def stray(monkeypatch: pytest.MonkeyPatch, start: Callable[..., subprocess.Popen]) -> subprocess.Popen:
+    """Return a process of the account of the shop, which supervisord knows nothing of."""
+    numbers = {name: uid for uid, name in USERS.items()}
+    monkeypatch.setattr(removal_utils.pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=numbers[name]))
+    process = start("sleep", "600", user=64123)
+    threading.Thread(target=process.wait, daemon=True).start()  # so that nothing is left of it when it ends
+    return process
+
+
+def test_what_an_app_left_running_ends_before_its_account_goes(
+    remove: Remove, shop: Path, stray: subprocess.Popen, stand_ins: StandIns
+) -> None:
+    stand_ins.add("userdel", f"! test -e /proc/{stray.pid}")
+    assert remove("app", "shop", check_mode=True)["changed"]
+    assert stray.poll() is None
+    assert not remove("app", "shop")["failed"]
+    assert stray.wait(10) == -signal.SIGKILL
+
+
+def test_the_processes_of_an_account_that_another_app_uses_or_that_is_not_ours_run_on(
+    remove: Remove, host: Host, shop: Path, stray: subprocess.Popen
+) -> None:
+    add_app(host, "api", 64123)
+    remove("app", "shop")
+    with Ledger() as notes:
+        notes.forget("account", "wsgi-shop")
+    remove("app", "api")
+    assert stray.poll() is None
 
 
 # Everything.
@@ -464,8 +516,44 @@ def test_nginx_stays_where_somebody_has_put_files_of_his_own_into_it(remove: Rem
     done = remove("everything")
     assert told["kept"] == done["kept"]
     assert f"nginx, nginx-common (in use by {theirs})" in done["kept"]
-    assert done["noted"]["package"] == ["python3-venv"]
+    assert told["noted"]["package"] == done["noted"]["package"] == ["python3-venv"]
     assert ledger.read()["unit"]["nginx.service"] == {"active": True, "enabled": True}
+
+
+def test_a_file_of_somebody_that_comes_back_keeps_nginx_as_well(remove: Remove, stack: Host) -> None:
+    (stack.place / "etc" / "nginx").mkdir()
+    theirs = write(stack.place / "etc" / "nginx" / "nginx.conf", "ours\n", before="theirs\n")
+    note("package", "nginx")
+    told = remove("everything", check_mode=True)
+    done = remove("everything")
+    assert told["kept"] == done["kept"]
+    assert f"nginx (in use by {theirs})" in done["kept"]
+
+
+def test_nginx_goes_where_all_its_files_are_those_of_packages(remove: Remove, stack: Host, conffile: Path) -> None:
+    (stack.place / "etc" / "nginx").mkdir()
+    (stack.place / "etc" / "nginx" / "enabled").symlink_to(conffile)
+    write(stack.place / "etc" / "nginx" / "ours.conf", "ours\n")
+    note("package", "nginx")
+    assert remove("everything", data_kept=False, check_mode=True)["kept"] == []
+    result = remove("everything", data_kept=False)
+    assert (result["kept"], result["noted"]["package"]) == ([], ["nginx"])
+
+
+def test_a_removal_that_was_killed_does_not_do_again_what_it_did(
+    remove: Remove, stack: Host, stand_ins: StandIns
+) -> None:
+    stand_ins.add("userdel", "[ $1 != wsgi-build ] || kill -9 $PPID")
+    killed = multiprocessing.get_context("fork").Process(target=remove, args=("everything",))
+    killed.start()
+    killed.join(30)
+    assert killed.exitcode == -signal.SIGKILL
+    assert noted("account") == ["wsgi-build"]
+    (stack.place / "nginx.conf").write_text("theirs, by now\n")
+    stand_ins.add("userdel")
+    assert not remove("everything")["failed"]
+    assert (stack.place / "nginx.conf").read_text() == "theirs, by now\n"
+    assert noted("account") == []
 
 
 def test_a_removal_that_was_killed_does_not_stumble_over_what_is_done(

@@ -450,7 +450,8 @@ def test_a_configuration_that_the_service_does_not_come_up_with_is_put_back_and_
 
 def test_a_service_that_never_ran_is_not_started_with_files_that_were_refused(change: Change, systemd: Systemd) -> None:
     systemd.add(UNIT, active=False, start="false")
-    assert change(name=UNIT)["failed"]
+    result = change(name=UNIT)
+    assert result["msg"].startswith(f"systemctl start {UNIT} failed")  # for no file has changed
     assert not systemd.is_active(UNIT)
     assert ledger.read() == {}
 
@@ -481,11 +482,27 @@ def test_a_file_from_a_time_that_has_not_come_restarts_nothing(
     assert not change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["changed"]
 
 
+def test_a_file_that_came_where_one_was_taken_away_is_somebody_elses(change: Change, place: Path) -> None:
+    change(absent=[str(place / "theirs")])
+    assert not (place / "theirs").exists()
+    (place / "theirs").write_text("theirs again\n")
+    assert "was not written by this collection" in change({place / "theirs": "ours\n"})["msg"]
+
+
 def test_a_service_that_is_younger_than_what_it_is_made_of_goes_on(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
     systemd.add(UNIT, since=int(time.time()) + 60)
     assert not change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["changed"]
+
+
+def test_a_service_that_does_not_get_ready_with_the_files_it_had_is_not_restarted_again(
+    change: Change, config: Path, place: Path, systemd: Systemd
+) -> None:
+    never = {"newer": [str(place / "theirs")], "ready": ["false"], "ready_timeout": 0}
+    result = change({config: "good\n"}, name=UNIT, **never)
+    assert result["msg"].startswith("false fails 0 s after the restart")
+    assert systemd.calls == [f"restart {UNIT}"]
 
 
 def ready(systemd: Systemd, times: int) -> list[str]:

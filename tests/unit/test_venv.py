@@ -206,6 +206,21 @@ def test_a_locked_package_is_installed_and_a_set_of_comments_installs_nothing(
     assert answer(environment).stdout == "42\n"
 
 
+def test_an_environment_of_another_python_is_made_anew_and_keeps_what_else_is_in_it(
+    made: Callable[..., Path], index: Index
+) -> None:
+    environment = made(app=index.requirements("probe==1.0"))
+    (environment / "etc").mkdir(exist_ok=True)
+    (environment / "etc" / "supervisord.conf").touch()
+    shutil.rmtree(environment / "lib")
+    interpreter = environment / "bin" / "python"
+    interpreter.unlink()
+    interpreter.write_text("#!/bin/sh\necho 3 9\n")
+    interpreter.chmod(0o755)
+    assert answer(made(app=index.requirements("probe==1.0"))).stdout == "42\n"
+    assert (environment / "etc" / "supervisord.conf").exists()
+
+
 def test_a_package_without_a_wheel_is_not_built(made: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "built-1.0").mkdir()
     (tmp_path / "built-1.0" / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
