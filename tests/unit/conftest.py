@@ -319,12 +319,14 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
                 assert not result.error_messages
                 self.params = result.validated_parameters
                 self.check_mode = check_mode
+                self.run_command_environ_update: Mapping[str, str] = {}
 
             def run_command(
                 self, command: list[str], check_rc: bool = False, handle_exceptions: bool = True
             ) -> tuple[int, str, str]:
+                environment = {**os.environ, **self.run_command_environ_update}
                 try:
-                    done = subprocess.run(command, capture_output=True, text=True, check=check_rc)
+                    done = subprocess.run(command, capture_output=True, text=True, check=check_rc, env=environment)
                 except OSError as error:  # as AnsibleModule does
                     if not handle_exceptions:
                         raise

@@ -137,6 +137,15 @@ def test_a_warning_is_refused_where_it_matters_and_quoted(change: Change, place:
     assert (place / "file").read_text() == "one\n"
 
 
+def test_a_checker_speaks_english_whatever_language_the_host_has(
+    change: Change, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    speaks = ["sh", "-c", 'test "$LC_ALL/$LANGUAGE" = C.UTF-8/']
+    assert not change({place / "file": "new\n"}, speaks)["failed"]
+
+
 def test_check_mode_names_the_files_and_writes_and_notes_none(change: Change, place: Path) -> None:
     before = snapshot(place)
     result = change({place / "file": "new\n"}, ["false"], check_mode=True)
