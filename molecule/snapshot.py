@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 
-ROOTS = ("/etc", "/home", "/opt", "/root", "/run", "/srv", "/usr", "/var")
+ROOTS = ("/etc", "/home", "/opt", "/root", "/srv", "/usr", "/var")
 # What changes by itself, or is listed in another way.
 LEFT_OUT = (
     "/etc/.pwd.lock",
@@ -29,13 +29,6 @@ LEFT_OUT = (
     "/etc/subuid-",
     "/home/ops/.ansible",
     "/root/before.json",
-    "/run/lock",
-    "/run/log",
-    "/run/sudo",
-    "/run/systemd",
-    "/run/udev",
-    "/run/user",
-    "/run/utmp",
     "/usr/share/mime",
     "/var/cache/apt",
     "/var/cache/debconf",
@@ -90,6 +83,23 @@ def lines(*command: str, separator: str | None = None) -> dict[str, str]:
     return {first: " ".join(others) for first, *others in words}
 
 
+def running() -> dict[str, str]:
+    """Return the units that run, without systemd's own, some of which run at the first boot only."""
+    units = lines(
+        *(
+            "systemctl",
+            "list-units",
+            "--type=service,socket,timer",
+            "--state=active",
+            "--no-legend",
+            "--plain",
+            "--full",
+        )
+    )
+    own = ("systemd-", "ldconfig.", "user@", "user-runtime-dir@")
+    return {unit: about for unit, about in units.items() if not unit.startswith(own)}
+
+
 def packages() -> dict[str, str]:
     """Return the installed packages."""
     try:
@@ -106,10 +116,7 @@ def main() -> None:
                 "users": lines("getent", "passwd", separator=":"),
                 "groups": lines("getent", "group", separator=":"),
                 "units": lines("systemctl", "list-unit-files", "--no-legend", "--plain"),
-                "running": lines(
-                    *("systemctl", "list-units", "--type=service,socket,timer", "--state=active", "--no-legend"),
-                    *("--plain", "--full"),
-                ),
+                "running": running(),
                 "logs": dict.fromkeys(os.listdir("/var/log"), ""),
                 "ports": dict.fromkeys(lines("sh", "-c", "ss -ltnH | awk '{print $4}'"), ""),
                 "packages": packages(),

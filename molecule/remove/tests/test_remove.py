@@ -113,6 +113,7 @@ def test_after_everything_is_removed_the_host_is_as_it_was_before_us(host: Host)
         gone = {key: value for key, value in before[kind].items() if key not in after[kind]}
         assert {key: value for key, value in added.items() if not left.fullmatch(key)} == {}, kind
         assert gone == {}, kind
+    assert "baremetal" not in host.check_output("ls /run")
 
 
 def test_removing_everything_again_changes_nothing(host: Host) -> None:
