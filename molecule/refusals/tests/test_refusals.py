@@ -105,7 +105,7 @@ def test_a_misspelt_wsgi_apps_takes_no_app_away(host: Host, tmp_path: Path) -> N
 @pytest.fixture
 def on_another_platform(host: Host) -> Iterator[None]:
     """A host that says it is of a version from long ago."""
-    files = [path for path in IDENTITY if host.file(path).exists]
+    files = [path for path in IDENTITY if host.file(path).exists and not host.file(path).is_symlink]
     version = host.check_output(". /etc/os-release && echo ${VERSION_ID%%.*}")
     for path in files:
         host.check_output(f"cp {path} /tmp/{Path(path).name} && sed -i 's/{version}/6/' {path}")
