@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action: bring a release of an app to a host and make it live; the host's part is the module of the same name."""
+"""Action: the controller's part of a release; the host's part is the module of the same name."""
 
 from __future__ import annotations
 
@@ -12,70 +12,133 @@ import os
 import socket
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.baremetal.web.plugins.module_utils.releases import SERVER_LOCK, release_id
+from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
 from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
 from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
 
 LOCKS = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files", "servers")
+# What the action alone needs.
+OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
+PASSED = (
+    *("name", "root", "phase", "app", "socket_group", "release", "hooks", "to", "force", "message"),
+    *("lock_wait", "lock_seconds", "lines"),
+)
+
+
+def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
+    """Return what it takes to run a release later, without the app's description: all but its environment."""
+    return {
+        "user": app["user"],
+        "entrypoint": app["entrypoint"],
+        "host": app["site"]["server_names"][0],
+        "program": {**app["program"], "environment": {}},
+        "programs": app["programs"],
+        "hooks": app["hooks"],
+        "health": app["health"],
+        "releases": app["releases"],
+        "check": app["server"]["check"],
+        "supervisorctl": os.path.join(os.path.dirname(uv), "supervisorctl"),
+    }
 
 
 class ActionModule(UploadingAction):
-    """Ask what the host has; upload and activate only what it lacks."""
+    """Stage: ask what the host has, and upload only what it lacks. Other phases: say who and which run it is."""
 
-    _VALID_ARGS = frozenset(("app", "config", "socket_group", "uv", "index_url", "wheelhouse"))
+    _VALID_ARGS = frozenset((*OWN, *PASSED))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        args = self._task.args
+        args = {key: value for key, value in self._task.args.items() if value is not None}
+        args["by"] = f"{getpass.getuser()}@{socket.gethostname()}"
+        # Ansible makes it for each run, and all of a run's processes share it.
+        args["run"] = os.path.basename(constants.DEFAULT_LOCAL_TMP)
+        if args.get("phase", "stage") != "stage":
+            return self._call(args, task_vars)
+        return self._stage(args, task_vars)
+
+    def _stage(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        own = {key: args.pop(key, None) for key in OWN}
         app = json.loads(json.dumps(args["app"]))
-        name = app["name"]
         with open(os.path.join(LOCKS, app["server"]["lock"]), encoding="utf-8") as stream:
             lock = stream.read()
         # The host needs to know neither where the source is nor any credentials in its address.
-        with open_source(app.pop("source"), app.pop("search")) as tree:
+        with open_source(app.pop("source"), app.pop("search"), app["python"]["requirements"]) as tree:
+            app["wheel"] = tree.wheel
+            if tree.wheel:
+                app["python"]["requirements"] = os.path.basename(app["python"]["requirements"])
             self._check_requirements(app, tree)
-            release = release_id(app, tree.digest(), args["config"], lock)
-            environment = app["program"].pop("environment")
-            app.update(
-                build_user=BUILD_USER,
-                uv=args["uv"],
-                deployer=f"{getpass.getuser()}@{socket.gethostname()}",
-            )
+            environment = app["program"]["environment"]
+            about = {
+                "app": app["name"],
+                "version": tree.version,
+                "commit": tree.commit,
+                "entrypoint": app["entrypoint"],
+                "description": description(app, own["uv"]),
+            }
+            identity = release_id(app, tree.digest(), own["config"], lock)
+            app["program"]["environment"] = {}
+            app.update(build_user=BUILD_USER, uv=own["uv"])
             wanted = {
+                **args,
                 "app": app,
-                "release": release,
+                "release": identity,
                 # Encoded, so that censoring a short value does not censor every message that has it.
                 "environment": base64.b64encode(json.dumps(environment).encode()).decode(),
-                "index_url": args["index_url"],
-                "socket_group": args["socket_group"],
+                "index_url": own["index_url"],
+                "redeploy": bool(own["redeploy"]),
             }
-            house = Wheelhouse(args["wheelhouse"]) if args.get("wheelhouse") else None
+            house = Wheelhouse(own["wheelhouse"]) if own["wheelhouse"] else None
             if house:
-                own = tree.read(app["python"]["requirements"]) if app["python"]["requirements"] else ""
-                wanted["wheels"] = house.wanted(lock, own)
-            before = self._call("inspect", wanted, task_vars)
-            if before.get("failed") or before["settled"]:
+                requirements = app["python"]["requirements"]
+                wanted["wheels"] = house.wanted(lock, tree.read(requirements) if requirements else "")
+            before = self._call({**wanted, "phase": "inspect"}, task_vars)
+            if before.get("failed"):
                 return before
+            answer = {
+                "current": before["current"],
+                "release": before["release"],
+                "version": tree.version,
+                "commit": tree.commit,
+                "settled": before["settled"],
+                "run_once": {
+                    kind: [hook["name"] for hook in hooks if hook["run_once"]] for kind, hooks in app["hooks"].items()
+                },
+            }
+            if before["settled"]:
+                return {**answer, "changed": False}
             if self._task.check_mode:
-                shown = {"before_header": name, "after_header": name}
-                return {
-                    **before,
-                    "changed": True,
-                    "diff": {**shown, "before": f"{before['current']}\n", "after": f"{release}\n"},
-                }
-            if not before["staged"]:
+                return {**answer, "changed": True, "diff": self._plan(app, before, answer)}
+            wanted["release"] = before["release"]
+            if not before["complete"]:
                 wanted.update(
-                    files={app["server"]["config"]: args["config"], SERVER_LOCK: lock},
-                    manifest={"app": name, "version": tree.version, "entrypoint": app["entrypoint"]},
+                    files={app["server"]["config"]: own["config"], SERVER_LOCK: lock},
+                    manifest=about,
                     archive=self._upload(tree.pack, "source.tar.gz"),
                 )
                 if house and (lacking := before["lacking"]):
                     wanted["wheels_archive"] = self._upload(lambda path: house.pack(lacking, path), "wheels.tar")
-            return self._call("activate", wanted, task_vars)
+            return {**answer, **self._call({**wanted, "phase": "build"}, task_vars)}
+
+    def _plan(self, app: dict[str, Any], before: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
+        """Show from what to what the app would go, and what would restart."""
+        name = app["name"]
+
+        def lines(release: str, version: str) -> list[str]:
+            named = f"release {release} (version {version or 'unknown'})" if release else "no release"
+            return [named, *([f"program {name}-{release}"] if release else [])]
+
+        after = lines(answer["release"], answer["version"])
+        after += [f"program {name}-{answer['release']}.{program['name']}" for program in app["programs"]]
+        after += [f"environment {change}" for change in before["environment_names"]]
+        after += [f"hook {kind}: {hook['name']}" for kind, hooks in app["hooks"].items() for hook in hooks]
+        shown = {"before_header": name, "after_header": name}
+        former = lines(before["current"], before["current_version"])
+        return {**shown, "before": "\n".join([*former, ""]), "after": "\n".join([*after, ""])}
 
     def _check_requirements(self, app: dict[str, Any], tree: Tree) -> None:
         file = app["python"]["requirements"]
@@ -84,7 +147,5 @@ class ActionModule(UploadingAction):
                 f"app {app['name']}: python.requirements names {file!r}, which the source does not have."
             )
 
-    def _call(self, phase: str, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(
-            module_name="baremetal.web.release", module_args={**wanted, "phase": phase}, task_vars=task_vars
-        )
+    def _call(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._execute_module(module_name="baremetal.web.release", module_args=args, task_vars=task_vars)

@@ -27,18 +27,28 @@ author: The baremetal.web authors (@baremetal-web)
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = ("host", "app", "release", "version", "since", "program", "nginx", "health")
+from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
+
+COLUMNS = ("host", "app", "release", "version", "commit", "since", "program", "warm", "disk", "lock", "nginx", "health")
+SILENT = {"rows": [{"health": "the host did not answer"}]}
 
 
 def status_table(hosts: list[str], answers: Mapping[str, Any]) -> list[str]:
     """Return the lines of the table, its head first."""
-    lines = [COLUMNS]
-    for host in hosts:
-        answer = answers[host].get("status_answer", {})
-        rows = answer.get("rows", [{"health": "the host did not answer"}])
-        lines += [tuple(str({**row, "host": host}.get(column, "")) for column in COLUMNS) for row in rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    found = {host: answers[host].get("status_answer", {}) for host in hosts}
+    return table(
+        COLUMNS,
+        (
+            {**row, "host": host, "disk": megabytes(row)}
+            for host, answer in found.items()
+            for row in (answer if "rows" in answer else SILENT)["rows"]
+        ),
+    )
+
+
+def megabytes(row: Mapping[str, Any]) -> str:
+    """Return the size of an app's releases in words."""
+    return f"{row['disk'] / 1e6:.0f} MB" if "disk" in row else ""
 
 
 class FilterModule:

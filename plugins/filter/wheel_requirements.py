@@ -50,8 +50,9 @@ def _of_app(app: Mapping[str, Any], search: list[str]) -> Iterator[dict[str, str
     lock = server_table()[app["server"]["kind"]]["worker_classes"][app["server"]["worker_class"]]["lock"]
     yield {"name": lock, "text": _read(f"wsgi/files/servers/{lock}"), "version": python["version"]}
     if python["requirements"]:
-        with open_source(app["source"], search) as tree:
-            text = tree.read(python["requirements"])
+        with open_source(app["source"], search, python["requirements"]) as tree:
+            # A wheel has no such file in it: that of the controller comes along.
+            text = tree.read(os.path.basename(python["requirements"]) if tree.wheel else python["requirements"])
         if text is None:
             raise AnsibleFilterError(
                 f"app {app['name']}: python.requirements names {python['requirements']!r}, which the source does not "

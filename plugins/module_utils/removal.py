@@ -9,7 +9,6 @@ import fcntl
 import glob
 import os
 import pwd
-import re
 import shutil
 import signal
 import time
@@ -19,15 +18,15 @@ from contextlib import contextmanager, suppress
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Programs, timer
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDIT_LOG, DATA, Home, give
 from ansible_collections.baremetal.web.plugins.module_utils.files import put_back, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package
-from ansible_collections.baremetal.web.plugins.module_utils.releases import DATA, give
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 # What package managers put beside a file that somebody changed.
 LEFTOVERS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave")
-AUDIT_LOG = "releases.log"
 LOGS = "/var/log/supervisord"
 NGINX = "/etc/nginx"
 SYSUSERS = "/etc/sysusers.d/baremetal-*.conf"
@@ -72,11 +71,12 @@ class Removal:
             note["user"] == user for other, note in self.notes.notes["app"].items() if other != home
         )
         with self._no_release_meanwhile(home):
-            self._programs(name)
+            self._programs(Home(name, os.path.dirname(home)))
             if alone:
                 self._end_processes(user)
-            for log in glob.glob(os.path.join(LOGS, f"{glob.escape(name)}.log*")):
-                self._delete(log)
+            for pattern in (f"{glob.escape(name)}.log*", f"{glob.escape(name)}.*.log*"):
+                for log in glob.glob(os.path.join(LOGS, pattern)):
+                    self._delete(log)
             for entry in sorted(os.listdir(home)) if os.path.isdir(home) else []:
                 path = os.path.join(home, entry)
                 if self.data_kept and (entry == AUDIT_LOG or (entry == DATA and os.listdir(path))):
@@ -216,21 +216,23 @@ class Removal:
                     os.kill(process, signal.SIGKILL)
             time.sleep(0.1)
 
-    def _programs(self, name: str) -> None:
+    def _programs(self, home: Home) -> None:
         """Stop and remove the programs of an app's releases."""
-        pattern = re.compile(re.escape(name) + r"-[0-9a-f]{12}")
         try:
             supervisor = Supervisor()
         except SupervisorError:
             return  # without supervisord there is no program
-        for program in sorted(filter(pattern.fullmatch, supervisor.programs())):
-            self.removed.append(f"program {program}")
+        if self.acts:
+            self.module.run_command(["systemctl", "stop", timer(home)])
+        programs = Programs(home, supervisor)
+        for release in programs.releases():
+            self.removed += [f"program {name}" for name in programs.of(release)]
             if self.acts:
                 try:
-                    supervisor.remove(program)
+                    programs.remove(release)
                 except SupervisorError as error:
                     raise RemovalError(
-                        f"The program {program} cannot be stopped: {error}. Start supervisord "
+                        f"The program {home.program(release)} cannot be stopped: {error}. Start supervisord "
                         "(systemctl start supervisord-baremetal), then run this again."
                     ) from error
 

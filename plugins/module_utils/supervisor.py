@@ -27,6 +27,9 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+_FARTHEST_FIRST = ("FATAL", "UNKNOWN", "STOPPING", "STOPPED", "EXITED", "BACKOFF", "STARTING", "RUNNING")
+
+
 class SupervisorError(Exception):
     """supervisord cannot be reached, or does not do as asked."""
 
@@ -72,11 +75,14 @@ def render_program(program: dict[str, Any], log_directory: str) -> str:
     """Return the section of one program; its output goes to one rotated log."""
     lines = ["# Ansible managed", "", f"[program:{program['name']}]"]
     lines += [f"{option} = {_ini(program[option])}" for option in _OPTIONS]
+    number = "-%(process_num)d" if program.get("number", 1) > 1 else ""
+    if number:
+        lines += [f"numprocs = {program['number']}", f"process_name = %(program_name)s{number}"]
     if program["environment"]:
         lines.append(f"environment = {_environment(program['environment'])}")
     lines += [
         "redirect_stderr = true",
-        f"stdout_logfile = {_ini(os.path.join(log_directory, program['log_name'] or program['name']))}.log",
+        f"stdout_logfile = {_ini(os.path.join(log_directory, program['log_name'] or program['name']))}{number}.log",
         f"stdout_logfile_maxbytes = {program['log_maxbytes']}",
         f"stdout_logfile_backups = {program['log_backups']}",
     ]
@@ -112,20 +118,27 @@ class Supervisor:
         return os.path.join(self.directory, f"{name}.conf")
 
     def log(self, program: dict[str, Any]) -> str:
-        return os.path.join(self.log_directory, f"{program['log_name'] or program['name']}.log")
+        number = "-0" if program.get("number", 1) > 1 else ""
+        return os.path.join(self.log_directory, f"{program['log_name'] or program['name']}{number}.log")
 
     def programs(self) -> set[str]:
         """Return the names of the programs that have a file."""
         return {os.path.basename(path)[: -len(".conf")] for path in glob.glob(os.path.join(self.directory, "*.conf"))}
 
+    def _processes(self, name: str) -> list[dict[str, Any]]:
+        return [process for process in self.call("getAllProcessInfo") if process["group"] == name]
+
+    def states(self, name: str) -> list[str]:
+        """Return the state of each process of a program; none when supervisord does not know it."""
+        return [process["statename"] for process in self._processes(name)]
+
+    def processes(self, name: str) -> list[int]:
+        """Return the ids of the processes of a program that run."""
+        return [process["pid"] for process in self._processes(name) if process["pid"]]
+
     def state(self, name: str) -> str:
-        """Return the state that supervisord gives, or ABSENT."""
-        try:
-            return self.call("getProcessInfo", name)["statename"]
-        except SupervisorError as error:
-            if "BAD_NAME" in str(error):
-                return "ABSENT"
-            raise
+        """Return the state of a program, of several processes the one that is farthest from running, or ABSENT."""
+        return min(self.states(name), key=_FARTHEST_FIRST.index, default="ABSENT")
 
     def current_text(self, name: str) -> str | None:
         with suppress(FileNotFoundError), open(self.path(name), encoding="utf-8") as stream:
@@ -147,6 +160,10 @@ class Supervisor:
         if self.state(name) != "ABSENT":
             self._forget(name)
         self.call("addProcessGroup", name)
+
+    def start(self, name: str) -> None:
+        """Start a program that does not start by itself."""
+        self.call("startProcessGroup", name, False)
 
     def remove(self, name: str) -> None:
         """Stop a program (within its stopwaitsecs), and remove it and its file."""

@@ -122,8 +122,9 @@ def install(
     source_builds: bool = False,
     user: dict[str, Any] | None = None,
     home: str = "",
+    package: str = "",
 ) -> None:
-    """Make the environment when it is missing and install requirements files, in their order, into it.
+    """Make the environment when it is missing, install requirements files in their order, and then a wheel by itself.
 
     A path in a requirements file is relative to ``directory``. With a directory of wheels no index is asked. What is
     fetched is kept for the next time in ``home``, if there is one.
@@ -168,6 +169,9 @@ def install(
                 )
             except VenvError as error:
                 raise VenvError(f"{error}\n{MISSING_WHEEL}" if wheels else str(error)) from None
+    if package:
+        what = f"Installing {os.path.basename(package)} into {path}"
+        run([*command, "--no-index", "--no-deps", package], what, user, environment, directory=directory)
     lock = os.path.join(path, ".lock")
     if os.path.exists(lock):  # uv's, which it leaves open to everybody
         os.chmod(lock, 0o600)

@@ -2,33 +2,47 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: a release of an app on a host."""
+"""Ansible module: the releases of an app on a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release
-short_description: Release one app on a host
+short_description: Stage, activate, roll back and lock the releases of one app on a host
 description:
-  - Builds the wanted release beside the live one, lets the server's checker import it, starts it on a socket of
-    its own,
-    probes its health over that socket, and only then makes it the live one. Whatever fails before that leaves the live
-    release as it is.
+  - A release is built beside the live one, checked, started on a socket of its own, and probed over that socket until
+    it has
+    proved to be stable. Only then visitors get it, by one atomic change of a file. Whatever fails before leaves the
+    live
+    release as it is; what fails after is reverted.
   - A release is named by the digest of everything it is made of, so a second run with nothing new changes nothing.
-  - The action of the same name reads O(app), O(config), O(socket_group), O(uv), O(index_url) and O(wheelhouse) on the
-    controller and calls this module with the rest; nothing else should.
+  - V(activate) and V(rollback) end what they have begun even when the controller or the connection is gone.
+  - The action of the same name reads O(app), O(config), O(uv), O(index_url), O(wheelhouse) and O(redeploy) on the
+    controller, adds
+    O(by) and O(run), and calls this module with the rest; nothing else should.
 options:
+  name:
+    description: Name of the app; that of O(app) when not given.
+    type: str
+  root:
+    description: Directory below which each app has its home.
+    type: path
+    default: /srv/wsgi
+  phase:
+    description:
+      - What to do. V(inspect) and V(build) are what the action makes of V(stage).
+    type: str
+    choices: [inspect, build, stage, hooks, activate, abandon, rollback, lock, unlock, history]
+    default: stage
   app:
     description: One app as the filter P(baremetal.web.resolve_apps#filter) gives it.
     type: dict
-    required: true
   config:
     description: Text of the server's configuration (action only).
     type: str
   socket_group:
     description: Group that may connect to the app's sockets.
     type: str
-    required: true
   uv:
     description: Path of uv on the host (action only).
     type: path
@@ -38,17 +52,16 @@ options:
   wheelhouse:
     description: Directory of the controller with wheels; when it is set, no index is asked (action only).
     type: path
+  redeploy:
+    description: Whether the same content is released once more, as a release of its own.
+    type: bool
+    default: false
   wheels:
     description: SHA-256 of the wheels that may be needed, by name.
     type: dict
   wheels_archive:
     description: Path of an archive of wheels on the host.
     type: path
-  phase:
-    description: What to do.
-    type: str
-    choices: [inspect, activate]
-    default: inspect
   release:
     description: Name of the release.
     type: str
@@ -66,123 +79,485 @@ options:
     description: What to remember of the release.
     type: dict
     default: {}
+  hooks:
+    description: The list of hooks whose C(run_once) ones O(phase=hooks) runs.
+    type: str
+    choices: [after_stage, migrate, before_activate, after_activate]
+  to:
+    description: >-
+      The release to go back (or forward) to: V(previous), the name of a release or its beginning, or a version.
+    type: str
+    default: previous
+  force:
+    description: Whether a rollback crosses irreversible migrations.
+    type: bool
+    default: false
+  message:
+    description: Why; it stands in the lock and in the audit log.
+    type: str
+    default: ""
+  lock_wait:
+    description: Seconds to wait for a lock that somebody else holds.
+    type: float
+    default: 0
+  lock_seconds:
+    description: Seconds after which the lock of a run that was cut off expires.
+    type: float
+    default: 900
+  lines:
+    description: How many lines of the audit log O(phase=history) returns; 0 for all.
+    type: int
+    default: 20
+  by:
+    description: Who does it, and on which controller (the action gives it).
+    type: str
+    default: ""
+  run:
+    description: The run of Ansible that does it (the action gives it).
+    type: str
+    default: ""
 author: The baremetal.web authors (@baremetal-web)
 attributes:
   check_mode:
     description: Shows which release would go live.
     support: full
   diff_mode:
-    description: Shows the live and the wanted release.
+    description: Shows the live and the wanted release; of the environment the names that are different.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Release the app
+- name: Stage the app beside what is live
   baremetal.web.release:
     app: "{{ app }}"
     config: "{{ lookup('ansible.builtin.template', 'gunicorn.conf.py.j2') }}"
     socket_group: www-data
     uv: /opt/baremetal/bin/uv
     index_url: ""
+  register: staged
+
+- name: Let visitors have it
+  baremetal.web.release:
+    phase: activate
+    name: shop
+    release: "{{ staged.release }}"
+
+- name: Go back
+  baremetal.web.release:
+    phase: rollback
+    name: shop
 """
 
 RETURN = r"""
 release:
   description: The wanted release.
   type: str
-  returned: always
+  returned: O(phase=stage), O(phase=activate), O(phase=rollback)
 current:
   description: The live release, empty when there is none.
   type: str
-  returned: always
+  returned: O(phase=stage), and when a release did not go live
+previous:
+  description: The release that was live before.
+  type: str
+  returned: O(phase=activate), O(phase=rollback)
+settled:
+  description: Whether the wanted release is live and healthy already.
+  type: bool
+  returned: O(phase=stage)
+run_once:
+  description: Names of the hooks that are for the whole fleet, by list.
+  type: dict
+  returned: O(phase=stage)
+ran:
+  description: Names of the hooks that were run.
+  type: list
+  elements: str
+  returned: O(phase=hooks)
+warm:
+  description: Whether the release still ran.
+  type: bool
+  returned: O(phase=rollback)
+seconds:
+  description: How long each step took.
+  type: dict
+  returned: O(phase=activate), O(phase=rollback)
+rows:
+  description: Lines of the audit log, newest last.
+  type: list
+  elements: dict
+  returned: O(phase=history)
+lock:
+  description: Who holds the lock (C(by), C(since), C(message), C(expires)); empty for nobody.
+  type: dict
+  returned: O(phase=lock), O(phase=unlock), O(phase=history)
 """
 
 import base64
 import copy
 import json
+import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import wheels
-from ansible_collections.baremetal.web.plugins.module_utils.releases import ReleaseError, Releases
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, mutex
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
+from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
+from ansible_collections.baremetal.web.plugins.module_utils.staging import (
+    ENVIRONMENT,
+    Staging,
+    changed_names,
+    read_environment,
+)
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 
+REFUSALS = (ReleaseError, VenvError, SupervisorError, OSError)
+KINDS = ("after_stage", "migrate", "before_activate", "after_activate")
 
-def activate(releases: Releases, wanted: dict) -> None:
-    """Make the wanted release live; raise, with everything put back, when it is not fit for that."""
-    release = wanted["release"]
-    releases.make_room(wanted["socket_group"])
-    with releases.lock():
-        new = not releases.manifest(release)
+
+class Worker:
+    """One phase of one app on this host."""
+
+    def __init__(self, params: dict[str, Any]):
+        self.params = params
+        # A copy, for Ansible shows the parameters of a module that is run with -vvv.
+        self.app = copy.deepcopy(params["app"] or {})
+        self.home = Home(params["name"] or self.app["name"], params["root"])
+        self.lock = AppLock(self.home, params["run"], params["by"])
+        self.step = ""
+        self.release = params["release"] or ""
+        if params["phase"] in ("inspect", "build"):
+            self.app["index_url"] = params["index_url"]
+            self.app["wheels"] = "" if params["wheels"] is None else wheels.DIRECTORY
+            self.app["program"]["environment"] = json.loads(base64.b64decode(params["environment"]))
+
+    def log(self, action: str, result: str, **values: Any) -> None:
+        """Add to the audit log; a disk that is full does not keep anything else from being done."""
+        with suppress(OSError):
+            self.home.log(action, result, by=self.params["by"], run=self.params["run"], **values)
+
+    def take_lock(self, wait: float = 0) -> None:
+        if not os.path.isdir(self.home.path):
+            raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
+        self.lock.take(self.params["lock_seconds"], wait, self.params["message"])
+
+    # Phases
+
+    def inspect(self) -> dict[str, Any]:
+        """Tell what there is and what is lacking."""
+        home = self.home
+        same = [*home.same(self.release), *([home.current] if home.current in home.same(self.release) else [])]
+        release = same[-1] if same else self.release
+        if self.params["redeploy"]:
+            last = max((int(name.partition(".")[2] or 1) for name in same), default=0)
+            release = f"{self.release}.{last + 1}" if same else self.release
+        complete = bool(home.manifest(release))
+        former: dict[str, str] = {}
+        with suppress(OSError):
+            former = read_environment(os.path.join(home.release(home.current), ENVIRONMENT)) if home.current else {}
+        wanted = Staging(home, self.app, release).environment()
+        own = {"APP_RELEASE", "APP_SOCKET", "PATH"}
+        return {
+            "release": release,
+            "current": home.current,
+            "current_version": home.manifest(home.current).get("version", "") if home.current else "",
+            "complete": complete,
+            "settled": complete and release == home.current and Activation(home, Supervisor(), release).is_settled(),
+            "environment_names": [change for change in changed_names(former, wanted) if change[2:] not in own],
+            "lacking": wheels.lacking(self.params["wheels"] or {}),
+        }
+
+    def build(self) -> dict[str, Any]:
+        """Build the release, let the server's checker import it, and run what comes after that."""
+        self.step = "lock"
+        self.home.make_room(self.app["user"], self.params["socket_group"])
+        self.take_lock(self.params["lock_wait"])
+        new = not self.home.manifest(self.release)
         try:
-            if new:
-                releases.stage(release, wanted["archive"], wanted["files"], wanted["manifest"])
-            releases.check(release)
-            releases.start(release)
-        except Exception as error:  # whatever it is, nothing of the release may stay behind
-            releases.log(release, "refused")
-            with suppress(SupervisorError):  # it may be the very reason
-                releases.discard(release, with_files=new)
-            if isinstance(error, (ReleaseError, VenvError, SupervisorError)):
-                raise
-            raise ReleaseError(f"{type(error).__name__}: {error}") from error
-        releases.switch(release)
-        releases.log(release, "live")
-        releases.retire(release)
+            with mutex(self.home):
+                if new:
+                    self.step = "stage"
+                    if self.params["wheels_archive"]:
+                        wheels.take(self.params["wheels_archive"], self.params["wheels"])
+                    staging = Staging(self.home, self.app, self.release)
+                    staging.build(self.params["archive"], self.params["files"], self._manifest())
+                activation = Activation(self.home, Supervisor(), self.release)
+                self.step = "check"
+                activation.check()
+                if new:
+                    self.step = "after_stage"
+                    staging.open_code()
+                    try:
+                        activation.hooks("after_stage", run_once=False)
+                    finally:
+                        staging.close_code()
+        except BaseException as error:  # whatever it is, nothing of the release may stay behind
+            self._refused("stage", str(error), new)
+            raise
+        return {"changed": True, "release": self.release, "current": self.home.current}
+
+    def _manifest(self) -> dict[str, Any]:
+        return {**self.params["manifest"], "by": self.params["by"], "run": self.params["run"]}
+
+    def _refused(self, action: str, message: str, drop: bool) -> None:
+        """Drop what was staged, or keep it for a look, and give up the lock."""
+        keep = self.app.get("releases", {}).get("keep_failed_enabled")
+        description = self.home.manifest(self.release).get("description")
+        if description:
+            keep = description["releases"]["keep_failed_enabled"]
+        if drop and not keep and self.release not in (self.home.current, self.home.former):
+            with suppress(OSError):
+                self.home.drop(self.release)
+        self.lock.give_up()
+        self.log(action, "refused", release=self.release, step=self.step, message=message.partition("\n")[0])
+
+    def hooks(self) -> dict[str, Any]:
+        """Run hooks that are for the whole fleet."""
+        self.step = self.params["hooks"]
+        self.take_lock()
+        with mutex(self.home):
+            ran = Activation(self.home, Supervisor(), self.release).hooks(self.params["hooks"], run_once=True)
+        self.log("hooks", "ran", release=self.release, hooks=ran)
+        return {"changed": bool(ran), "ran": ran}
+
+    def activate(self) -> dict[str, Any]:
+        self.step = "lock"
+        self.take_lock(self.params["lock_wait"])
+        return detached(f"release-{self.home.name}", lambda: self._activate("deploy", self.release))
+
+    def _activate(self, action: str, release: str, **more: Any) -> dict[str, Any]:
+        """Activate to the end; failures are returned, for nobody may be there to catch them."""
+        activation = None
+        try:
+            with mutex(self.home):
+                activation = Activation(self.home, Supervisor(), release)
+                unproved = activation.manifest.get("healthy") is None
+                try:
+                    done = activation.run()
+                except BaseException as error:
+                    self.step = activation.step
+                    self.release = release
+                    self._refused(action, str(error), unproved)
+                    raise
+                self.log(
+                    action,
+                    "live",
+                    release=release,
+                    previous=done["previous"],
+                    version=activation.manifest.get("version", ""),
+                    commit=activation.manifest.get("commit", ""),
+                    message=self.params["message"],
+                    seconds=done["seconds"]["total"],
+                    irreversible=[
+                        hook["name"]
+                        for hook in activation.description["hooks"]["migrate"]
+                        if hook["irreversible_enabled"]
+                    ],
+                )
+                self.lock.give_up()
+        except Exception as error:
+            self.step = activation.step if activation else "activate"
+            known = isinstance(error, REFUSALS)
+            return {"msg": str(error) if known else f"{type(error).__name__}: {error}", "step": self.step}
+        return {"changed": True, "version": activation.manifest.get("version", ""), **done, **more}
+
+    def abandon(self) -> dict[str, Any]:
+        """Drop what this run has staged, unless it is live or was healthy before."""
+        manifest = self.home.manifest(self.release) if self.release else {}
+        mine = bool(manifest) and manifest["run"] == self.params["run"] and not manifest.get("healthy")
+        locked = self.lock.holder().get("run") == self.params["run"]
+        if mine and self.release not in (self.home.current, self.home.former):
+            with mutex(self.home):
+                with suppress(SupervisorError):
+                    Programs(self.home, Supervisor()).remove(self.release)
+                if not manifest["description"]["releases"]["keep_failed_enabled"]:
+                    self.home.drop(self.release)
+            self.log("stage", "abandoned", release=self.release, message=self.params["message"])
+        self.lock.give_up()
+        return {"changed": mine or locked}
+
+    def wanted(self) -> str:
+        """Return the release that a rollback goes to."""
+        home, to = self.home, self.params["to"]
+        if not home.current:
+            raise ReleaseError("no release is live, so there is none to go back from")
+        if to == "previous":
+            if not (release := home.previous()):
+                raise ReleaseError("no other release has been live before")
+        else:
+            staged = home.staged()
+            by_version = [
+                name
+                for name in staged
+                if home.manifest(name).get("version") == to and home.manifest(name).get("healthy")
+            ]
+            found = [to] if to in staged else [name for name in staged if name.startswith(to)] or by_version[-1:]
+            if len(found) != 1:
+                there = ", ".join(f"{name} ({home.manifest(name).get('version') or 'no version'})" for name in staged)
+                several = (
+                    "is the beginning of several releases" if found else "is neither a release nor a version of one"
+                )
+                raise ReleaseError(f"{to!r} {several} of this host; there are {there}")
+            (release,) = found
+        manifest = home.manifest(release)
+        if not manifest:
+            raise ReleaseError(f"its files are gone (releases.keep); there are {', '.join(home.staged())}")
+        if not manifest.get("healthy"):
+            raise ReleaseError(f"{release} was never healthy, so it cannot be gone back to")
+        if (migrations := crossed(home, release)) and not self.params["force"]:
+            raise ReleaseError(
+                f"between {release} and {home.current} are irreversible migrations: {', '.join(migrations)}. "
+                "If the former code can live with what they made of the data: -e force=true"
+            )
+        return release
+
+    def rollback(self) -> dict[str, Any]:
+        self.step = "rollback"
+        self.release = self.params["to"]
+        if not os.path.isdir(self.home.path):
+            raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
+        self.release = release = self.wanted()
+        if release == self.home.current and not Activation(self.home, Supervisor(), release).sickness():
+            return {"changed": False, "release": release, "previous": release, "warm": True, "seconds": {}}
+        if self.params["phase"] == "rollback":
+            self.take_lock(self.params["lock_wait"])
+        warm = self.home.former == release and not Activation(self.home, Supervisor(), release).health()
+        return detached(f"release-{self.home.name}", lambda: self._activate("rollback", release, warm=warm))
+
+    def lock_by_hand(self) -> dict[str, Any]:
+        self.step = "lock"
+        if not self.params["message"]:
+            raise ReleaseError("a lock needs a message, for those who meet it")
+        if not os.path.isdir(self.home.path):
+            raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
+        self.lock.freeze(self.params["message"])
+        self.log("lock", "locked", message=self.params["message"])
+        return {"changed": True, "lock": self.lock.shown()}
+
+    def unlock(self) -> dict[str, Any]:
+        lock = self.lock.shown()
+        if lock:
+            self.lock.remove()
+            self.log("unlock", "unlocked", message=f"locked by {lock['by']} since {lock['since']}: {lock['message']}")
+        return {"changed": bool(lock), "lock": lock}
+
+    def history(self) -> dict[str, Any]:
+        rows = self.home.history()
+        return {"changed": False, "rows": rows[-self.params["lines"] :], "lock": self.lock.shown()}
+
+    def preview(self) -> dict[str, Any]:
+        """Tell, in check mode, what would be done."""
+        phase, current = self.params["phase"], self.home.current
+        if phase == "rollback":
+            release = self.wanted()
+            versions = {name: self.home.manifest(name).get("version", "") for name in (current, release)}
+            shown = {"before_header": self.home.name, "after_header": self.home.name}
+            before, after = (f"release {name} (version {versions[name]})\n" for name in (current, release))
+            return {
+                "changed": release != current,
+                "release": release,
+                "previous": current,
+                "version": versions[release],
+                "diff": {**shown, "before": before, "after": after},
+            }
+        changed = {"lock": not self.lock.holder(), "unlock": bool(self.lock.holder())}.get(phase, True)
+        return {"changed": changed, "release": self.release, "previous": current, "lock": self.lock.shown(), "ran": []}
 
 
 def main() -> None:
+    text = {"type": "str", "default": ""}
     module = AnsibleModule(
         argument_spec={
-            "app": {"type": "dict", "required": True},
+            "name": {"type": "str"},
+            "root": {"type": "path", "default": "/srv/wsgi"},
+            "phase": {
+                "type": "str",
+                "choices": [
+                    *("inspect", "build", "stage", "hooks", "activate", "abandon"),
+                    *("rollback", "lock", "unlock", "history"),
+                ],
+                "default": "stage",
+            },
+            "app": {"type": "dict"},
             "config": {"type": "str"},
-            "socket_group": {"type": "str", "required": True},
+            "socket_group": {"type": "str"},
             "uv": {"type": "path"},
             "index_url": {"type": "str", "no_log": True},
             "wheelhouse": {"type": "path"},
+            "redeploy": {"type": "bool", "default": False},
             "wheels": {"type": "dict"},
             "wheels_archive": {"type": "path"},
-            "phase": {"type": "str", "choices": ["inspect", "activate"], "default": "inspect"},
             "release": {"type": "str"},
             "environment": {"type": "str", "no_log": True},
             "archive": {"type": "path"},
             "files": {"type": "dict", "default": {}},
             "manifest": {"type": "dict", "default": {}},
+            "hooks": {"type": "str", "choices": list(KINDS)},
+            "to": {"type": "str", "default": "previous"},
+            "force": {"type": "bool", "default": False},
+            "message": text,
+            "lock_wait": {"type": "float", "default": 0},
+            "lock_seconds": {"type": "float", "default": 900},
+            "lines": {"type": "int", "default": 20},
+            "by": text,
+            "run": text,
         },
+        required_one_of=[("name", "app")],
         supports_check_mode=True,
     )
-    wanted = module.params
-    # A copy, for Ansible shows the parameters of a module that is run with -vvv.
-    app, release = copy.deepcopy(wanted["app"]), wanted["release"]
-    app["index_url"] = wanted["index_url"]
-    app["wheels"] = "" if wanted["wheels"] is None else wheels.DIRECTORY
-    app["program"]["environment"] = json.loads(base64.b64decode(wanted["environment"]))
-    current = ""
-    releases = None
+    worker = Worker(module.params)
+    phases: dict[str, Callable[[], dict[str, Any]]] = {
+        "inspect": worker.inspect,
+        "build": worker.build,
+        "hooks": worker.hooks,
+        "activate": worker.activate,
+        "abandon": worker.abandon,
+        "rollback": worker.rollback,
+        "lock": worker.lock_by_hand,
+        "unlock": worker.unlock,
+        "history": worker.history,
+    }
+    phase = module.params["phase"]
+    if phase not in phases:
+        module.fail_json(msg=f"phase {phase} is one of the action; call baremetal.web.release from a task")
+    act = worker.preview if module.check_mode and phase not in ("inspect", "history") else phases[phase]
     try:
-        releases = Releases(app, Supervisor())
-        current = releases.current or ""
-        if wanted["phase"] == "inspect":
+        answer = {"changed": False, **act()}
+    except REFUSALS as error:
+        answer = {"msg": str(error)}
+    if "msg" in answer:
+        if module.check_mode and phase == "inspect":
             module.exit_json(
                 changed=False,
-                release=release,
-                current=current,
-                staged=bool(releases.manifest(release)),
-                settled=releases.is_settled(release),
-                lacking=wheels.lacking(wanted["wheels"] or {}),
+                release=worker.release,
+                current="",
+                current_version="",
+                complete=False,
+                settled=False,
+                environment_names=[],
+                lacking=[],
             )
-        if wanted["wheels_archive"]:
-            wheels.take(wanted["wheels_archive"], wanted["wheels"])
-        activate(releases, wanted)
-    except (ReleaseError, VenvError, SupervisorError) as error:
-        if module.check_mode:
-            module.exit_json(changed=False, release=release, current=current, staged=False, settled=False)
-        current = (releases and releases.current) or ""
-        kept = f"The live release is {current}." if current else "No release is live."
-        module.fail_json(msg=f"app {app['name']}: release {release}: {error}\n{kept}", release=release, current=current)
-    module.exit_json(changed=True, release=release, current=release)
+        fail(module, worker, answer)
+    module.exit_json(**answer)
+
+
+def fail(module: AnsibleModule, worker: Worker, answer: dict[str, Any]) -> None:
+    """Say what did not work, where, and what is live."""
+    current = worker.home.current
+    kept = f"The live release is {current}." if current else "No release is live."
+    step = answer.get("step") or worker.step
+    where = ": ".join(
+        part
+        for part in (f"app {worker.home.name}", f"release {worker.release}" if worker.release else "", step)
+        if part
+    )
+    module.fail_json(msg=f"{where}: {answer['msg']}\n{kept}", release=worker.release, current=current, step=step)
 
 
 if __name__ == "__main__":

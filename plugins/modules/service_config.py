@@ -162,9 +162,12 @@ options:
     type: int
     default: 60
   ports:
-    description: TCP ports that the service is about to listen on; one that another program holds is refused.
+    description:
+      - Where the service is about to listen, as V(PORT) or V(ADDRESS:PORT); what another program holds is refused.
+      - So is a change between all addresses of a port and one of them where the service is only reloaded, for it
+        could not listen on the new while it has the old.
     type: list
-    elements: int
+    elements: str
     default: []
 author: The baremetal.web authors (@baremetal-web)
 attributes:
@@ -217,7 +220,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
 from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_obstacle, port_holders
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 MARKS = "/run/baremetal.web"
@@ -432,7 +435,7 @@ def main() -> None:
             "withdraw": texts(),
             "ready": texts(),
             "ready_timeout": {"type": "int", "default": 60},
-            "ports": texts(elements="int"),
+            "ports": texts(),
         },
         supports_check_mode=True,
     )
@@ -469,10 +472,17 @@ def main() -> None:
         module.fail_json(msg=f"{found} Nothing was changed.")
     if service:
         for port in wanted["ports"]:
+            what = f"{'Address' if ':' in port else 'Port'} {port}"
             if holders := port_holders(port, service.name):
                 module.fail_json(
-                    msg=f"Port {port} is held by {', '.join(sorted(holders))}, so {service.name} cannot listen on it. "
+                    msg=f"{what} is held by {', '.join(sorted(holders))}, so {service.name} cannot listen on it. "
                     "Stop that program, or choose another port. Nothing was changed.",
+                )
+            held = own_obstacle(port, wanted["ports"], service.name) if wanted["on_change"] == "reload" else ""
+            if held:
+                module.fail_json(
+                    msg=f"{what} cannot be had while {service.name} listens on {held} with the same port. Choose "
+                    "another port, or give that one up in a run before. Nothing was changed.",
                 )
     if module.check_mode or not changed:
         module.exit_json(**result)

@@ -9,13 +9,19 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: status
 short_description: Tell how the apps of a host are
-description: Reads the live release, its program and its health, and whether nginx runs. Changes nothing.
+description:
+  - Reads the live release, its programs and their health, who holds the lock, and whether nginx runs. Changes nothing.
+  - Goes by what is on the host alone, so it needs no description of an app.
 options:
   apps:
-    description: Apps as the filter P(baremetal.web.resolve_apps#filter) gives them.
+    description: Names of the apps.
     type: list
-    elements: dict
+    elements: str
     required: true
+  root:
+    description: Directory below which each app has its home.
+    type: path
+    default: /srv/wsgi
   patience:
     description: Seconds to wait for apps that are not healthy yet.
     type: int
@@ -30,65 +36,73 @@ attributes:
 EXAMPLES = r"""
 - name: Ask
   baremetal.web.status:
-    apps: "{{ apps }}"
+    apps: [shop]
 """
 
 RETURN = r"""
 rows:
-  description: One row for each app, with C(app), C(release), C(version), C(since), C(program), C(nginx), C(health).
+  description: >-
+    One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(warm) (the former
+    release while it still runs), C(disk) (bytes that all releases use), C(lock) (who holds it and why), C(nginx) and
+    C(health).
   type: list
   elements: dict
   returned: always
 """
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.releases import Releases
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, size
+from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
 
 
-def row(app: dict, supervisor: Supervisor) -> dict[str, str]:
+def row(home: Home) -> dict[str, Any]:
     """Describe one app."""
-    releases = Releases(app, supervisor)
-    current = releases.current
+    current = home.current
+    found = {"app": home.name, "release": current or "none", "version": "", "commit": "", "since": "", "warm": ""}
     if not current:
-        return {"release": "none", "version": "", "since": "", "program": "ABSENT", "health": "no release is live"}
-    manifest = releases.manifest(current)
-    return {
-        "release": current,
-        "version": manifest.get("version", ""),
-        "since": releases.live_since(),
-        "program": supervisor.state(releases.program_name(current)),
-        "health": releases.health(current) or "healthy",
-    }
-
-
-def ask(app: dict) -> dict[str, str]:
-    """Describe one app, also where supervisord cannot be asked."""
+        return {**found, "program": "ABSENT", "health": "no release is live"}
+    manifest = home.manifest(current)
+    found.update(version=manifest.get("version", ""), commit=manifest.get("commit", "")[:10], since=home.live_since())
     try:
-        return {"app": app["name"], **row(app, Supervisor())}
-    except SupervisorError as error:
-        unknown = {"release": "unknown", "version": "", "since": "", "program": "UNKNOWN", "health": str(error)}
-        return {"app": app["name"], **unknown}
+        supervisor = Supervisor()
+        program = supervisor.state(home.program(current))
+        warm = home.former and supervisor.state(home.program(home.former)) == "RUNNING"
+        health = Activation(home, supervisor, current).sickness() or "healthy"
+    except (SupervisorError, ReleaseError) as error:
+        return {**found, "program": "UNKNOWN", "health": str(error)}
+    return {**found, "program": program, "warm": home.former if warm else "", "health": health}
+
+
+def lock(home: Home) -> str:
+    """Say who holds the lock of an app, and why; empty when nobody does."""
+    holder = AppLock(home, run="", by="").shown()
+    return ": ".join(filter(None, (holder["by"], holder["message"]))) if holder else ""
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "apps": {"type": "list", "elements": "dict", "required": True},
+            "apps": {"type": "list", "elements": "str", "required": True},
+            "root": {"type": "path", "default": "/srv/wsgi"},
             "patience": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
-    apps, end = module.params["apps"], time.monotonic() + module.params["patience"]
-    rows = [ask(app) for app in apps]
+    homes = [Home(name, module.params["root"]) for name in module.params["apps"]]
+    end = time.monotonic() + module.params["patience"]
+    rows = [row(home) for home in homes]
     while any(row["health"] != "healthy" for row in rows) and time.monotonic() < end:
         time.sleep(0.5)
-        rows = [ask(app) for app in apps]
+        rows = [row(home) for home in homes]
     nginx = module.run_command(["systemctl", "is-active", "nginx"])[1].strip()
-    module.exit_json(changed=False, rows=[{**row, "nginx": nginx} for row in rows])
+    more = [{"nginx": nginx, "disk": size(home.releases), "lock": lock(home)} for home in homes]
+    module.exit_json(changed=False, rows=[{**one, **rest} for one, rest in zip(rows, more)])
 
 
 if __name__ == "__main__":

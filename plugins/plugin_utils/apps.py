@@ -8,15 +8,22 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+import ipaddress
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.errors import UnsupportedError
+
+# ansible-core brings it; the environment of its import test does not.
+with suppress(ImportError):
+    from packaging.utils import parse_wheel_filename
 
 COLLECTION_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 BUILD_USER = "wsgi-build"
@@ -34,18 +41,23 @@ _PATTERNS = {
     "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
     "health.path": (r"/[!-~]*", "a path of plain ASCII that starts with /, for example /healthz"),
     "server.bind": (
-        r"unix|([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+",
-        "unix, or HOST:PORT such as 127.0.0.1:5000",
+        r"unix|(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+",
+        "unix, or ADDRESS:PORT such as 127.0.0.1:5000, [::1]:5000 or localhost:5000; with any other name, nginx could "
+        "not start while that name has no address",
     ),
 }
 _SERVER_NAME = r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?"
+_UPSTREAM_SERVER = r"[A-Za-z0-9_.:/\[\]@-]+( [a-z_]+(=[A-Za-z0-9.]+)?)*"
 # The nginx and supervisord roles' own dictionaries, which may come from anybody.
 _DICTIONARY_PATTERNS = {
     "nginx_site": {
         "name": r"[A-Za-z0-9._+-]+",
+        "address": r"|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]",
         "server_names": _SERVER_NAME,
         "prefix": _PATTERNS["site.prefix"][0],
-        "servers": r"[A-Za-z0-9_.:/\[\]@-]+( [a-z_]+(=[A-Za-z0-9.]+)?)*",
+        "servers": _UPSTREAM_SERVER,
+        "backups": _UPSTREAM_SERVER,
+        "file": r"(/[A-Za-z0-9._@+~-]+)+",
         "max_body_size": _PATTERNS["site.max_body_size"][0],
     },
     "supervisor_program": {
@@ -71,11 +83,15 @@ _LEAST = {
     "server.max_requests": 0,
     "server.max_requests_jitter": 0,
     "health.timeout": 1,
-    "releases_kept": 1,
+    "health.stable": 0,
+    "releases.keep": 2,  # the live one and the one before
+    "releases.warm": 0,
 }
 _MOST = {
     "server.graceful_timeout": 900,  # systemd gives supervisord 930 s to stop everything
 }
+_PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
+_HOOK_KINDS = ("after_stage", "migrate", "before_activate", "after_activate")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -198,50 +214,161 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
         yield f"user is {app['user']!r}, with whose rights no app may run"
 
 
+class _Bind(NamedTuple):
+    """An address and a port of nginx for one app alone."""
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+
+    @classmethod
+    def of(cls, app: Mapping[str, Any]) -> _Bind | None:
+        """Return what ``server.bind`` says, None where the app has its unix socket alone."""
+        host, _, port = app["server"]["bind"].rpartition(":")
+        if not host:
+            return None
+        return cls(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]")), int(port))
+
+    def overlaps(self, other: _Bind) -> bool:
+        """Tell whether a connection could be meant for either."""
+        alike = self.address.version == other.address.version and self.port == other.port
+        everywhere = self.address.is_unspecified or other.address.is_unspecified
+        return alike and (everywhere or self.address == other.address)
+
+
+def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
+    """Find what is wrong with what belongs to the app: shared paths, hooks, background programs."""
+    paths = [(kind, path) for kind, paths in app["shared"].items() for path in paths]
+    for kind, path in paths:
+        if not re.fullmatch(r"[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*", path) or {".", ".."} & set(path.split("/")):
+            yield f"shared.{kind} has {path!r}; give a path in the source, such as instance/uploads"
+        elif any(other != path and f"{path}/".startswith(f"{other}/") for _, other in paths):
+            yield f"shared.{kind} has {path!r}, which is in another shared directory already"
+    for kind in _HOOK_KINDS:
+        for name in _repeated(hook["name"] for hook in app["hooks"][kind]):
+            yield f"hooks.{kind} has two hooks named {name!r}; give them different names, for messages name them"
+        for hook in app["hooks"][kind]:
+            yield from _command_problems(f"hooks.{kind}", hook)
+            if hook["timeout"] < 1:
+                yield f"hooks.{kind}: timeout of {hook['name']} is {hook['timeout']}; it must be 1 or more seconds"
+    for name in _repeated(program["name"] for program in app["programs"]):
+        yield f"programs has two programs named {name!r}; every program of an app needs its own name"
+    for program in app["programs"]:
+        yield from _command_problems("programs", program)
+        if not _PROGRAM_NAME.fullmatch(program["name"]):
+            yield f"programs has the name {program['name']!r}; it must be {_PATTERNS['name'][1]}"
+        if not 1 <= program["number"] <= 100:
+            yield f"programs: number of {program['name']} is {program['number']}; it must be from 1 to 100"
+        if not 1 <= program["stop_timeout"] <= 900:
+            yield f"programs: stop_timeout of {program['name']} is {program['stop_timeout']}; it must be from 1 to 900"
+
+
+def _repeated(names: Iterator[str]) -> list[str]:
+    return [name for name, number in Counter(names).items() if number > 1]
+
+
+def _command_problems(where: str, item: Mapping[str, Any]) -> Iterator[str]:
+    if not item["command"].strip() or re.search(r"[\x00-\x1f]", item["command"]):
+        yield f"{where}: command of {item['name']} is {item['command']!r}; it must be one line of a shell"
+
+
 def _bind_problems(app: Mapping[str, Any]) -> Iterator[str]:
-    bind = app["server"]["bind"]
-    if re.fullmatch(_PATTERNS["server.bind"][0], bind) and bind != "unix":
-        port = int(bind.rpartition(":")[2])
-        if not 1024 <= port <= 65535:
+    text = app["server"]["bind"]
+    if not re.fullmatch(_PATTERNS["server.bind"][0], text):
+        return
+    try:
+        bind = _Bind.of(app)
+    except ValueError:
+        yield f"server.bind is {text!r}, which has no IP address before its port"
+    else:
+        if bind and not 1024 <= bind.port <= 65535:
             yield (
-                f"server.bind is {bind!r}; the port must be from 1024 to 65535, "
-                "for the app runs without the right to take a lower one"
+                f"server.bind is {text!r}; the port must be from 1024 to 65535. "
+                "nginx takes a lower one for a site (site.listen)"
             )
+
+
+def without_credentials(text: str) -> str:
+    """Return a text whose URLs show neither a login nor a query, which may hold a token."""
+    return re.sub(r"(\w://)([^/?\s'\"]*@)?([^?\s'\"]*)(\?[^\s'\"]*)?", r"\1\3", text)
+
+
+def file_name(packed: Mapping[str, Any]) -> str:
+    """Return the name of an archive or a wheel that has a path or a URL."""
+    path = unquote(re.split(r"[?#]", packed["url"])[0]) if packed.get("url") else packed["path"]
+    return path.rpartition("/")[2]
+
+
+def wheel_version(name: str) -> str:
+    """Return the version in a wheel's name; raise ValueError, with the reason, when no host could install it."""
+    _name, version, _build, tags = parse_wheel_filename(name)
+    if not any(re.match(r"(py|cp)3", tag.interpreter) and re.match(r"any|(many)?linux", tag.platform) for tag in tags):
+        raise ValueError(f"it is for {', '.join(sorted(map(str, tags)))}, not for Python 3 on Linux")
+    return str(version)
 
 
 def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]:
     given = {key: value for key, value in app["source"].items() if value is not None}
     if len(given) != 1:
-        yield f"source has {' and '.join(sorted(given)) or 'no key'}; give exactly one of path, git, archive"
+        yield f"source has {' and '.join(sorted(given)) or 'no key'}; give exactly one of path, git, archive, wheel"
         return
-    looked_at = ", ".join([*search, COLLECTION_ROOT])
-    if "path" in given:
-        found = find_path(given["path"], search)
-        requirements = app["python"]["requirements"]
+    ((kind, value),) = given.items()
+    requirements = app["python"]["requirements"]
+    way_out = 'or set requirements: "" for an app without dependencies'
+    if kind != "wheel" and (os.path.isabs(requirements) or ".." in requirements.split("/")):
+        yield f"python.requirements is {requirements!r}; it must be a path inside the source, such as requirements.txt"
+    elif kind == "path":
+        found = find_path(value, search)
         if found is None or not os.path.isdir(found):
-            yield f"source.path {given['path']!r} is no directory on the controller (looked in {looked_at})"
+            yield f"source.path {value!r} is no directory on the controller {_looked_in(search)}"
         elif requirements and not os.path.isfile(os.path.join(found, requirements)):
+            yield f"python.requirements names {requirements!r}, which is not in {found}; create it, {way_out}"
+    elif kind == "git":
+        signers = value["signers"]
+        if signers and not os.path.isfile(find_path(signers, search) or ""):
+            yield f"source.git.signers {signers!r} is no file on the controller {_looked_in(search)}"
+    else:
+        yield from _packed_problems(f"source.{kind}", value, search)
+        if kind == "wheel" and requirements and not os.path.isfile(find_path(requirements, search) or ""):
             yield (
-                f"python.requirements names {requirements!r}, which is not in {found}; "
-                'create it, or set requirements: "" for an app without dependencies'
+                f"python.requirements names {requirements!r}, which is no file on the controller {_looked_in(search)}; "
+                f"a wheel does not bring its own, so put it there, {way_out}"
             )
-    if "archive" in given:
-        archive = {key: value for key, value in given["archive"].items() if value is not None}
-        if ("path" in archive) == ("url" in archive):
-            yield "source.archive needs exactly one of path and url"
-        elif "url" in archive and "checksum" not in archive:
-            yield f"source.archive.url {archive['url']!r} needs a checksum (sha256:…)"
-        elif "path" in archive and find_path(archive["path"], search) is None:
-            yield f"source.archive.path {archive['path']!r} is not on the controller (looked in {looked_at})"
-        if not _CHECKSUM.fullmatch(archive.get("checksum", "sha256:" + "0" * 64)):
-            yield f"source.archive.checksum is {archive['checksum']!r}; it must be sha256: and 64 hexadecimal digits"
+
+
+def _packed_problems(kind: str, packed: Mapping[str, Any], search: list[str]) -> Iterator[str]:
+    """Find what keeps an archive or a wheel from being read."""
+    given = {key: value for key, value in packed.items() if value is not None}
+    if ("path" in given) == ("url" in given):
+        yield f"{kind} needs exactly one of path and url"
+        return
+    place = "url" if "url" in given else "path"
+    shown = without_credentials(given[place])
+    if place == "path" and not os.path.isfile(find_path(given["path"], search) or ""):
+        yield f"{kind}.path {shown!r} is no file on the controller {_looked_in(search)}"
+    if "checksum" not in given:
+        yield f"{kind}.{place} {shown!r} needs a checksum: sha256: and what sha256sum says of the file"
+    elif not _CHECKSUM.fullmatch(given["checksum"]):
+        yield f"{kind}.checksum is {given['checksum']!r}; it must be sha256: and 64 hexadecimal digits"
+    if kind == "source.wheel":
+        try:
+            wheel_version(file_name(given))
+        except ValueError as error:
+            yield (
+                f"{kind}.{place} ends in {file_name(given)!r}, which is no wheel that a host can install: {error}; "
+                "a wheel keeps the name that it was built with, such as hello_flask-1.2-py3-none-any.whl"
+            )
+
+
+def _looked_in(search: list[str]) -> str:
+    return f"(looked in {', '.join([*search, COLLECTION_ROOT])})"
 
 
 def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
     """Find apps that are fine alone and cannot stand together on one host."""
     names: set[str] = set()
     places: dict[tuple, str] = {}
-    binds: dict[str, str] = {}
+    binds: list[tuple[_Bind, str, str]] = []
+    listens = {app["site"]["listen"]: app["name"] for app in reversed(apps)}
     sites: dict[tuple[int, str], tuple[frozenset[str], str]] = {}
     for app in apps:
         name, site = app["name"], app["site"]
@@ -261,10 +388,14 @@ def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
                     f"app {name}: {server_name} on port {site['listen']} belongs to the site of {owner} as well; "
                     "list the same server_names for both, so that they share it"
                 )
-        bind = app["server"]["bind"]
-        if bind != "unix" and (other := binds.get(bind)):
-            yield f"app {name}: server.bind {bind} is taken by app {other}"
-        binds[bind] = name
+        if bind := _Bind.of(app):
+            said = f"app {name}: server.bind {app['server']['bind']}"
+            if other := listens.get(bind.port):
+                yield f"{said} has the port of the site of {other} (site.listen); choose another port for one of them"
+            for place, text, other in binds:
+                if bind.overlaps(place):
+                    yield f"{said} cannot stand beside {text} of {other}; choose another port for one of them"
+            binds.append((bind, app["server"]["bind"], name))
 
 
 def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -284,6 +415,7 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
         completed, errors = apply_options(options, app)
         found = errors or [
             *_shape_problems(completed),
+            *_part_problems(completed),
             *_bind_problems(completed),
             *_source_problems(completed, search),
         ]
@@ -317,6 +449,8 @@ def _program(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any
             },
             "stopsignal": server["stop_signal"],
             "stopwaitsecs": app["server"]["graceful_timeout"] + 10,
+            # Whether it is stable is judged by its answers, and for longer.
+            "startsecs": 1,
             "log_name": app["name"],
         },
         "supervisor",
@@ -345,7 +479,20 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
         ports.add(port)
-    return sites
+    return [*sites, *(_bind_site(app, bind) for app in apps if (bind := _Bind.of(app)))]
+
+
+def _bind_site(app: Mapping[str, Any], bind: _Bind) -> dict[str, Any]:
+    """Describe a site for one app alone, whatever the host name."""
+    address = str(bind.address)
+    return {
+        "name": f"bind-{bind.port}-{address.replace(':', '_')}",
+        "address": f"[{address}]" if bind.address.version == 6 else address,
+        "listen": bind.port,
+        "server_names": [],
+        # A dot is in no app's name, so this is no other app's.
+        "locations": [{**_location(app), "name": f"wsgi-{app['name']}.bind", "prefix": "/"}],
+    }
 
 
 def _names_first(server_name: str) -> tuple[bool, str]:
@@ -356,7 +503,11 @@ def _location(app: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": f"wsgi-{app['name']}",
         "prefix": app["site"]["prefix"],
-        "servers": [f"unix:{app['home']}/current.sock"],
+        # Two slots, each with its own idle connections in nginx; the marker says which of them is live.
+        "servers": [f"unix:{app['home']}/slots/a.sock"],
+        "alternative": {"file": f"{app['home']}/slots/b", "servers": [f"unix:{app['home']}/slots/b.sock"]},
+        # For a request that chose its slot so long ago that the release there has ended.
+        "backups": [f"unix:{app['home']}/current.sock"],
         "max_body_size": app["site"]["max_body_size"],
         "read_timeout": max(60, app["server"]["timeout"] + 5),
     }

@@ -1,194 +1,442 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the source of an app together on the controller, wherever it comes from."""
+"""Bring the source of an app together on the controller, wherever it comes from: once in a run, for all hosts."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from http.client import HTTPException
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import find_path
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+    file_name,
+    find_path,
+    wheel_version,
+    without_credentials,
+)
 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "baremetal.web")
 # What the repository itself calls HEAD today; the mirror's own HEAD is what it was when it was made.
 DEFAULT_BRANCH = "refs/baremetal/HEAD"
+# Where nothing says what belongs to the app, these do not.
 IGNORED = frozenset(
     (
         *(".git", ".hg", ".svn", ".env", ".venv", "venv", "__pycache__", "node_modules"),
         *(".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".tox"),
     )
 )
+SUBMODULE = "160000"
+# Set where a hook of git runs Ansible, these would send git to that hook's repository.
+_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+_SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH) ", re.MULTILINE)
 
 
 class Tree:
-    """A directory of the controller, without what does not belong into a release."""
+    """What is brought to a host, as it was when the run first asked for it."""
 
-    def __init__(self, root: str, version: str = ""):
-        self.root = root
-        self.version = version or self._declared_version()
-
-    def _declared_version(self) -> str:
-        """Return the version that the project gives itself; empty when it gives none."""
-        path = os.path.join(self.root, "pyproject.toml")
-        with contextlib.suppress(OSError, KeyError, tomllib.TOMLDecodeError), open(path, "rb") as stream:
-            return str(tomllib.load(stream)["project"]["version"])
-        return ""
+    def __init__(self, place: str):
+        with open(os.path.join(place, "about.json"), encoding="utf-8") as stream:
+            about = json.load(stream)
+        self._place = place
+        self.root: str = about["root"]
+        self.version: str = about["version"]
+        self.commit: str = about["commit"]
+        self.wheel: str = about["wheel"]
+        self._files: list[str] = about["files"]
+        self._digest: str = about["digest"]
 
     def files(self) -> Iterator[str]:
         """Yield the relative paths of all files and links, in a fixed order."""
-
-        def refuse(error: OSError) -> None:
-            raise AnsibleError(f"the source cannot be read: {error}")
-
-        for directory, directories, names in os.walk(self.root, onerror=refuse):
-            links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-            directories[:] = sorted(
-                name
-                for name in directories
-                if name not in IGNORED and name not in links and not name.endswith(".egg-info")
-            )
-            for name in sorted([*names, *links]):
-                if name not in IGNORED and not name.endswith((".pyc", ".pyo")):
-                    yield os.path.relpath(os.path.join(directory, name), self.root)
+        yield from self._files
 
     def digest(self) -> str:
         """Return a digest of names, executable bits and contents."""
-        whole = hashlib.sha256()
-        for name in self.files():
-            path = os.path.join(self.root, name)
-            whole.update(f"{name}\0{os.access(path, os.X_OK)}\0".encode())
-            if os.path.islink(path):
-                whole.update(os.readlink(path).encode())
-            else:
-                with open(path, "rb") as stream:
-                    whole.update(hashlib.file_digest(stream, "sha256").digest())
-        return whole.hexdigest()
+        return self._digest
 
     def read(self, name: str) -> str | None:
         """Return a file's text; None where there is none."""
-        with contextlib.suppress(FileNotFoundError), open(os.path.join(self.root, name), encoding="utf-8") as stream:
+        if os.path.normpath(name) not in self._files:
+            return None
+        with open(os.path.join(self.root, name), encoding="utf-8") as stream:
             return stream.read()
-        return None
 
     def pack(self, target: str) -> None:
-        """Write the tree into a compressed archive."""
-        with tarfile.open(target, "w:gz", compresslevel=3) as tar:
-            for name in self.files():
-                path = os.path.join(self.root, name)
-                if os.path.islink(path) and not self._holds(path):
-                    raise AnsibleError(f"the source has the link {name} to {os.readlink(path)}, which leads out of it.")
-                tar.add(path, name, recursive=False)
+        """Write the tree into a compressed archive, which is made for the first host that needs it."""
+        packed = os.path.join(self._place, "packed.tar.gz")
+        with _alone(self._place):
+            if not os.path.exists(packed):
+                with tarfile.open(f"{packed}.new", "w:gz", compresslevel=3) as tar:
+                    for name in self._files:
+                        tar.add(os.path.join(self.root, name), name, recursive=False)
+                os.replace(f"{packed}.new", packed)
+        shutil.copyfile(packed, target)
 
-    def _holds(self, link: str) -> bool:
-        target = os.readlink(link)
-        root = os.path.realpath(self.root)
-        return not os.path.isabs(target) and os.path.commonpath([root, os.path.realpath(link)]) == root
+
+@contextlib.contextmanager
+def open_source(source: dict[str, Any], search: list[str], requirements: str = "") -> Iterator[Tree]:
+    """Provide the tree of a resolved ``source``; a wheel comes with the file ``requirements``, at the tree's top."""
+    wanted = json.dumps([source, search, requirements if source.get("wheel") else ""], sort_keys=True)
+    key = hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    # The forks of a run share this directory, and Ansible removes it at the end.
+    place = os.path.join(constants.DEFAULT_LOCAL_TMP, "baremetal.web", key)
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    failure, asked = os.path.join(place, "failure"), time.time()
+    with _alone(place):
+        if not os.path.exists(os.path.join(place, "about.json")):
+            # Who waited for an attempt that failed has the same answer; it is not worth waiting again.
+            if os.path.exists(failure) and os.path.getmtime(failure) >= asked:
+                with open(failure, encoding="utf-8") as stream:
+                    raise AnsibleError(stream.read())
+            try:
+                _bring_together(source, search, requirements, place)
+            except AnsibleError as error:
+                with open(failure, "w", encoding="utf-8") as stream:
+                    stream.write(str(error))
+                raise
+    yield Tree(place)
+
+
+@contextlib.contextmanager
+def _alone(place: str) -> Iterator[None]:
+    with open(f"{place}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _bring_together(source: dict[str, Any], search: list[str], requirements: str, place: str) -> None:
+    root = os.path.join(place, "tree")
+    shutil.rmtree(root, ignore_errors=True)
+    os.mkdir(root)
+    about: dict[str, Any] = {"root": root, "version": "", "commit": "", "wheel": ""}
+    with tempfile.TemporaryDirectory(dir=place) as work:
+        if source.get("path"):
+            about |= _from_path(_found(source["path"], search), root)
+        elif source.get("git"):
+            about |= _from_git(source["git"], search, root, work)
+        elif source.get("archive"):
+            about |= _from_archive(_fetch(source["archive"], search, work), root)
+        else:
+            about |= _from_wheel(_fetch(source["wheel"], search, work), requirements, search, root)
+    about["digest"] = _digest(about["root"], about["files"])
+    new = os.path.join(place, "about.json.new")
+    with open(new, "w", encoding="utf-8") as stream:
+        json.dump(about, stream)
+    os.replace(new, os.path.join(place, "about.json"))
+
+
+def _digest(root: str, files: list[str]) -> str:
+    """Return a digest of files; refuse those that a release cannot hold."""
+    whole, real = hashlib.sha256(), os.path.realpath(root)
+    for name in files:
+        path = os.path.join(root, name)
+        whole.update(os.fsencode(f"{name}\0{os.access(path, os.X_OK)}\0"))
+        if os.path.islink(path):
+            target = os.readlink(path)
+            if os.path.isabs(target) or os.path.commonpath([real, os.path.realpath(path)]) != real:
+                raise AnsibleError(f"the source has the link {name} to {target}, which leads out of it.")
+            whole.update(os.fsencode(target))
+        else:
+            with open(path, "rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _declared_version(root: str) -> str:
+    """Return the version that a project gives itself; empty when it gives none."""
+    path = os.path.join(root, "pyproject.toml")
+    with contextlib.suppress(OSError, KeyError, tomllib.TOMLDecodeError), open(path, "rb") as stream:
+        return str(tomllib.load(stream)["project"]["version"])
+    return ""
+
+
+def _walk(root: str, ignored: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the relative paths of all files and links but the ignored ones, in a fixed order."""
+
+    def refuse(error: OSError) -> None:
+        raise AnsibleError(f"the source cannot be read: {error}")
+
+    for directory, directories, names in os.walk(root, onerror=refuse):
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        wanted = [name for name in directories if name not in links and name not in ignored]
+        directories[:] = sorted(name for name in wanted if not (ignored and name.endswith(".egg-info")))
+        for name in sorted([*names, *links]):
+            if name not in ignored and not (ignored and name.endswith((".pyc", ".pyo"))):
+                yield os.path.relpath(os.path.join(directory, name), root)
+
+
+# --- a directory
+
+
+def _from_path(directory: str, target: str) -> dict[str, Any]:
+    """Copy what belongs to an app out of a directory, so that every host gets the same."""
+    tracked, commit = _tracked(directory)
+    files = tracked or list(_walk(directory, IGNORED))
+    for name in files:
+        original, copied = os.path.join(directory, name), os.path.join(target, name)
+        if not os.path.isfile(original) and not os.path.islink(original):
+            raise AnsibleError(f"the source has {name}, which is neither a file nor a link; take it out.")
+        try:
+            os.makedirs(os.path.dirname(copied), exist_ok=True)
+            shutil.copy2(original, copied, follow_symlinks=False)
+        except OSError as error:
+            raise AnsibleError(f"the source cannot be read: {error}") from None
+    return {"files": files, "version": _declared_version(target), "commit": commit}
+
+
+def _tracked(directory: str) -> tuple[list[str], str]:
+    """Return what git tracks in a directory, and its commit; nothing where git has no part in it."""
+    top = _work_tree(directory)
+    if not top:
+        return [], ""
+    entries = _git("ls-files", "-z", "--cached", "--stage", cwd=directory).split("\0")
+    modes = dict(_entry(entry) for entry in entries if entry)
+    _refuse_submodules(modes, directory)
+    files = sorted(name for name in modes if _is_there(directory, name))
+    if not files:
+        return [], ""
+    try:
+        commit = _git("rev-parse", "--verify", "--quiet", "HEAD", cwd=directory)
+    except AnsibleError:  # nothing is committed yet
+        return files, ""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", cwd=directory)
+    return files, commit + ("-dirty" if changed else "")
+
+
+def _work_tree(directory: str) -> bool:
+    """Tell whether a directory belongs to a work tree of git."""
+    place = os.path.realpath(directory)
+    while not os.path.lexists(os.path.join(place, ".git")):
+        if place == os.path.dirname(place):
+            return False
+        place = os.path.dirname(place)
+    done = _run_git("rev-parse", "--is-inside-work-tree", cwd=directory)
+    if "dubious ownership" in done.stderr:
+        raise AnsibleError(
+            f"{directory} is in a git work tree of another user, which git does not read, so nobody knows what belongs "
+            f"to the app. If you trust it: git config --global --add safe.directory '{place}'"
+        )
+    if done.returncode and "not a git repository" not in done.stderr:
+        raise AnsibleError(f"git cannot read {directory}: {done.stderr.strip()}")
+    return done.stdout.strip() == "true"
+
+
+def _entry(line: str) -> tuple[str, str]:
+    """Return the name and the mode of what git lists."""
+    mode, _space, rest = line.partition(" ")
+    return rest.partition("\t")[2], mode
+
+
+def _is_there(root: str, name: str) -> bool:
+    """Tell whether a tracked file still is one, and not behind a link that took the place of its directory."""
+    path, parent = os.path.join(root, name), os.path.dirname(name)
+    straight = os.path.realpath(os.path.join(root, parent)) == os.path.normpath(
+        os.path.join(os.path.realpath(root), parent)
+    )
+    return straight and (os.path.isfile(path) or os.path.islink(path))
+
+
+def _refuse_submodules(modes: dict[str, str], where: str) -> None:
+    if names := sorted(name for name, mode in modes.items() if mode == SUBMODULE):
+        raise AnsibleError(
+            f"{where} has the submodule {', '.join(names)}, whose files git keeps elsewhere. Name what the app needs "
+            "of it in the requirements, or give an archive or a wheel as the source."
+        )
+
+
+# --- a repository
+
+
+def _run_git(*arguments: str, cwd: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **variables}
+    try:
+        done = subprocess.run(["git", *arguments], cwd=cwd, env=environment, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise AnsibleError("git is not installed on the controller; install it, for the source is in git.") from None
+    said = without_credentials(os.fsdecode(done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), said)
 
 
 def _git(*arguments: str, cwd: str | None = None) -> str:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise AnsibleError("git is not installed on the controller; a source.git needs it.") from None
+    done = _run_git(*arguments, cwd=cwd)
     if done.returncode:
         raise AnsibleError(f"git {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+    return done.stdout.rstrip("\n")
 
 
-def _checkout(repo: str, version: str, target: str) -> str:
-    """Put one version of a repository into a directory; return its commit."""
+def _from_git(git: dict[str, Any], search: list[str], target: str, work: str) -> dict[str, Any]:
+    """Put one version of a repository into a directory."""
+    repo, version = git["repo"], git["version"]
     repo = os.path.abspath(repo) if os.path.exists(repo) else repo
-    os.makedirs(CACHE, mode=0o700, exist_ok=True)
-    mirror = os.path.join(CACHE, hashlib.sha256(repo.encode()).hexdigest()[:16] + ".git")
-    with open(f"{mirror}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.isdir(mirror):
-            _git("init", "--quiet", "--bare", mirror)
-        refs = ("+refs/heads/*:refs/heads/*", f"+HEAD:{DEFAULT_BRANCH}")
-        _git("fetch", "--quiet", "--prune", "--force", "--tags", "--", repo, *refs, cwd=mirror)
+    shown = without_credentials(repo)
+    archive = os.path.join(work, "commit.tar")
+    with _mirror(repo) as mirror:
         wanted = DEFAULT_BRANCH if version == "HEAD" else version
         try:
-            commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}", cwd=mirror)
+            found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", wanted, cwd=mirror)
+            commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{found}^{{commit}}", cwd=mirror)
         except AnsibleError:
-            raise AnsibleError(f"{repo} has no branch, tag or commit {version!r}.") from None
-        archive = f"{target}.tar"
+            raise AnsibleError(f"{shown} has no branch, tag or commit {version!r}.") from None
+        if git.get("signers"):
+            _check_signature(mirror, shown, version, found, commit, _found(git["signers"], search), work)
+        entries = _git("ls-tree", "-r", "-z", commit, cwd=mirror).split("\0")
+        _refuse_submodules(dict(_entry(entry) for entry in entries if entry), f"{version} of {shown}")
         _git("archive", f"--output={archive}", commit, cwd=mirror)
-    _unpack(archive, target)
-    return commit
+        is_tag = not _run_git("show-ref", "--verify", "--quiet", f"refs/tags/{version}", cwd=mirror).returncode
+    _unpack(archive, target, f"{version} of {shown}")
+    declared = "" if is_tag else _declared_version(target)
+    return {"files": list(_walk(target)), "version": declared or version, "commit": commit}
 
 
-def _unpack(archive: str, target: str) -> None:
+@contextlib.contextmanager
+def _mirror(repo: str) -> Iterator[str]:
+    """Provide a copy of a repository that is up to date; nobody else changes it meanwhile."""
+    os.makedirs(CACHE, mode=0o700, exist_ok=True)
+    mirror = os.path.join(CACHE, hashlib.sha256(repo.encode()).hexdigest()[:16] + ".git")
+    with _alone(mirror):
+        if not os.path.isdir(mirror):
+            _git("init", "--quiet", "--bare", mirror)
+        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{DEFAULT_BRANCH}")
+        _git("fetch", "--quiet", "--prune", "--force", "--no-tags", "--", repo, *refs, cwd=mirror)
+        yield mirror
+
+
+def _check_signature(mirror: str, repo: str, version: str, found: str, commit: str, signers: str, work: str) -> None:
+    """Refuse what carries no good signature by one of the signers; a signed tag speaks for its commit."""
+    what, verify, signed = f"commit {commit[:12]}", "verify-commit", commit
+    if _git("cat-file", "-t", found, cwd=mirror) == "tag":
+        tag = _git("cat-file", "tag", found, cwd=mirror)
+        if _SIGNATURE.search(tag):
+            name = next(line[4:] for line in tag.splitlines() if line.startswith("tag "))
+            what, verify, signed = f"tag {name}", "verify-tag", found
+            # A signed tag of an old release could have been put in the place of another.
+            if version.removeprefix("refs/").removeprefix("tags/") != name and not found.startswith(version):
+                raise AnsibleError(f"{repo} has at {version!r} the signed tag {name!r}, which is another one.")
+    home = os.path.join(work, "gnupg")
+    os.mkdir(home, 0o700)  # with no key of the user's own
+    with open(signers, encoding="utf-8", errors="replace") as stream:
+        text = stream.read()
+    allowed = os.devnull
+    if "-----BEGIN PGP PUBLIC KEY BLOCK-----" in text:
+        _import_keys(signers, home)
+    elif misplaced := re.search(r"^(ssh-|ecdsa-|sk-)\S+ ", text, re.MULTILINE):
+        raise AnsibleError(
+            f"{signers} has a line that starts with {misplaced[0].strip()}; an allowed signer is a name or an e-mail "
+            "address, then the key."
+        )
+    else:
+        allowed = os.path.abspath(signers)
+    options = ("-c", f"gpg.ssh.allowedSignersFile={allowed}", "-c", "gpg.minTrustLevel=undefined")
+    done = _run_git(*options, verify, signed, cwd=mirror, GNUPGHOME=home)
+    if done.returncode:
+        why = done.stderr.strip().rpartition("\n")[2].removeprefix("gpg: ") or "it is not signed"
+        raise AnsibleError(
+            f"{repo}: the {what} of {version!r} has no good signature by one of {signers}: {why.rstrip('.')}. "
+            "Nothing of it was brought to a host."
+        )
+
+
+def _import_keys(signers: str, home: str) -> None:
+    command = ["gpg", "--homedir", home, "--batch", "--quiet", "--no-autostart", "--import", signers]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise AnsibleError(f"gpg is not installed on the controller; {signers} holds keys for it.") from None
+    if done.returncode:
+        raise AnsibleError(f"gpg cannot read the keys of {signers}: {done.stderr.strip()}")
+
+
+# --- an archive, a wheel
+
+
+def _from_archive(archive: str, target: str) -> dict[str, Any]:
+    _unpack(archive, target, os.path.basename(archive))
+    inside = os.listdir(target)
+    if len(inside) == 1 and os.path.isdir(os.path.join(target, inside[0])):
+        target = os.path.join(target, inside[0])
+    version = _declared_version(target) or os.path.basename(archive)
+    return {"root": target, "files": list(_walk(target, IGNORED)), "version": version}
+
+
+def _from_wheel(wheel: str, requirements: str, search: list[str], target: str) -> dict[str, Any]:
+    """Put a wheel, and the requirements that it cannot hold itself, into a directory."""
+    name = os.path.basename(wheel)
+    shutil.copyfile(wheel, os.path.join(target, name))
+    if requirements:
+        shutil.copyfile(_found(requirements, search), os.path.join(target, os.path.basename(requirements)))
+    return {"files": list(_walk(target)), "version": wheel_version(name), "wheel": name}
+
+
+def _unpack(archive: str, target: str, what: str) -> None:
     """Unpack a tar or zip archive; nothing of it may land elsewhere."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as archived:
-            archived.extractall(target)
-        return
-    with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "data_filter"):
-            tar.extractall(target, filter="data")
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as archived:
+                archived.extractall(target)
             return
-        # Pythons before 3.11.4 know no filter.
-        for member in tar.getmembers():
-            places = [member.name, *([os.path.join(os.path.dirname(member.name), member.linkname)] * member.issym())]
-            places += [member.linkname] * member.islnk()
-            if not all(_is_inside(place) for place in places) or not (
-                member.isfile() or member.isdir() or member.issym() or member.islnk()
-            ):
-                raise AnsibleError(f"{os.path.basename(archive)} has {member.name!r}, which leads out of the archive.")
-        tar.extractall(target)
+        with tarfile.open(archive) as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(target, filter="data")
+                return
+            _check_members(tar, what)  # Pythons before 3.11.4 know no filter
+            tar.extractall(target)
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise AnsibleError(f"{what} cannot be unpacked: {error}") from None
+
+
+def _check_members(tar: tarfile.TarFile, what: str) -> None:
+    for member in tar.getmembers():
+        places = [member.name, *([os.path.join(os.path.dirname(member.name), member.linkname)] * member.issym())]
+        places += [member.linkname] * member.islnk()
+        known = member.isfile() or member.isdir() or member.issym() or member.islnk()
+        if not known or not all(_is_inside(place) for place in places):
+            raise AnsibleError(f"{what} has {member.name!r}, which leads out of it.")
 
 
 def _is_inside(path: str) -> bool:
     return not os.path.isabs(path) and not os.path.normpath(path).startswith("..")
 
 
-def _fetch(archive: dict[str, Any], search: list[str], directory: str) -> str:
-    """Return the path of an archive whose checksum, if one is given, is right."""
-    if archive.get("url"):
-        path = os.path.join(directory, os.path.basename(archive["url"].partition("?")[0]))
-        with open_url(archive["url"]) as response, open(path, "wb") as stream:
-            shutil.copyfileobj(response, stream)
+def _fetch(packed: dict[str, Any], search: list[str], directory: str) -> str:
+    """Return the path of an archive or a wheel whose checksum is right."""
+    name = file_name(packed)
+    if packed.get("url"):
+        path = os.path.join(directory, name or "archive")
+        try:
+            with open_url(packed["url"]) as response, open(path, "wb") as stream:
+                shutil.copyfileobj(response, stream)
+        except (OSError, ValueError, HTTPException) as error:
+            said = without_credentials(str(error))
+            raise AnsibleError(f"{without_credentials(packed['url'])} cannot be fetched: {said}") from None
     else:
-        path = find_path(archive["path"], search)
-    if archive.get("checksum"):
-        with open(path, "rb") as stream:
-            actual = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-        if actual != archive["checksum"]:
-            raise AnsibleError(f"{os.path.basename(path)} has the checksum {actual}, not {archive['checksum']}.")
+        path = _found(packed["path"], search)
+    with open(path, "rb") as stream:
+        actual = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != packed["checksum"]:
+        raise AnsibleError(f"{name} has the checksum {actual}, not {packed['checksum']}; nothing of it was used.")
     return path
 
 
-@contextlib.contextmanager
-def open_source(source: dict[str, Any], search: list[str]) -> Iterator[Tree]:
-    """Provide the tree of a resolved ``source`` while in use."""
-    with tempfile.TemporaryDirectory(prefix="baremetal-web-") as directory:
-        target = os.path.join(directory, "tree")
-        if source.get("path"):
-            yield Tree(find_path(source["path"], search))
-        elif source.get("git"):
-            commit = _checkout(source["git"]["repo"], source["git"]["version"], target)
-            yield Tree(target, f"{source['git']['version']} ({commit[:12]})")
-        else:
-            path = _fetch(source["archive"], search, directory)
-            _unpack(path, target)
-            inside = os.listdir(target)
-            if len(inside) == 1 and os.path.isdir(os.path.join(target, inside[0])):
-                target = os.path.join(target, inside[0])
-            yield Tree(target, os.path.basename(path))
+def _found(path: str, search: list[str]) -> str:
+    found = find_path(path, search)
+    if found is None:
+        raise AnsibleError(f"{path} is not on the controller (looked in {', '.join(search)} and the collection).")
+    return found

@@ -1,0 +1,60 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: what happened to the apps of the fleet, as a table."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: history_table
+short_description: Show what happened to the apps of the fleet as a table
+description: One line for each entry of the audit logs of all hosts, newest last.
+positional: answers
+options:
+  _input:
+    description: Names of the hosts.
+    type: list
+    elements: str
+    required: true
+  answers:
+    description: >-
+      The variables of the hosts, in which C(history_answer) is what the module P(baremetal.web.release#module) returned
+      for each app.
+    type: dict
+    required: true
+  lines:
+    description: How many entries to show at most.
+    type: int
+    default: 20
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
+
+COLUMNS = ("time", "host", "app", "action", "result", "release", "previous", "version", "seconds", "by", "message")
+
+
+def history_table(hosts: list[str], answers: Mapping[str, Any], lines: int = 20) -> list[str]:
+    """Return the lines of the table, its head first."""
+    rows = [
+        {**row, "host": host, "app": result["item"], "seconds": total(row.get("seconds", ""))}
+        for host in hosts
+        for result in answers[host].get("history_answer", {}).get("results", [])
+        for row in result.get("rows", [])
+    ]
+    return table(COLUMNS, sorted(rows, key=lambda row: row["time"])[-lines:])
+
+
+def total(seconds: Any) -> Any:
+    """Return how long all steps took together."""
+    return seconds.get("total", "") if isinstance(seconds, Mapping) else seconds
+
+
+class FilterModule:
+    """The filter C(history_table)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"history_table": history_table}

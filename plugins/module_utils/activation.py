@@ -1,0 +1,492 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a release the live one, at a deploy and a rollback alike: before any visitor gets it, it proves itself."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from string import Template
+from typing import Any
+
+from ansible_collections.baremetal.web.plugins.module_utils import venv
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
+    MUTEX_SECONDS,
+    RELEASE,
+    Home,
+    ReleaseError,
+    held,
+)
+from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
+from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+    Supervisor,
+    SupervisorError,
+    render_program,
+)
+
+CHECK_SECONDS = 60
+# A request that chose its slot a moment before the switch still has to be accepted.
+LEAST_WARM_SECONDS = 5
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer; a peer that sends slowly for ever cannot hold it."""
+
+    def expire(*_: Any) -> None:
+        raise TimeoutError(f"no complete answer within {seconds:g} s")
+
+    former = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+def probe(path: str, host: str, socket_path: str, timeout: float) -> str:
+    """Ask an app for its health over a unix socket; return what is wrong, empty when healthy."""
+    connection = UnixConnection(socket_path, timeout)
+    try:
+        with deadline(timeout):
+            return _ask(connection, path, host)
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer ({error})"
+    finally:
+        connection.close()
+
+
+def _ask(connection: UnixConnection, path: str, host: str) -> str:
+    connection.request("GET", path, headers={"Host": host, "User-Agent": "baremetal.web health probe"})
+    status = connection.getresponse().status
+    return "" if 200 <= status < 400 else f"answer {status}"
+
+
+def children(process: int) -> set[int]:
+    """Return the processes that a process has started itself."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
+                if int(stream.read().rpartition(")")[2].split()[1]) == process:
+                    found.add(int(name))
+    return found
+
+
+class Programs:
+    """The programs of an app in supervisord."""
+
+    def __init__(self, home: Home, supervisor: Supervisor):
+        self.home = home
+        self.supervisor = supervisor
+
+    def releases(self) -> list[str]:
+        """Return the releases that have a program."""
+        pattern = re.compile(re.escape(self.home.name) + rf"-({RELEASE})(?:\.[a-z].*)?")
+        return sorted({found[1] for found in map(pattern.fullmatch, self.supervisor.programs()) if found})
+
+    def of(self, release: str) -> list[str]:
+        """Return the names of a release's programs that have a file, the server's first."""
+        main = self.home.program(release)
+        return sorted(
+            name
+            for name in self.supervisor.programs()
+            if name == main or re.fullmatch(re.escape(main) + r"\.[a-z].*", name)
+        )
+
+    def remove(self, release: str) -> None:
+        """Stop and remove everything of a release that runs, background programs first."""
+        for name in reversed(self.of(release)):
+            self.supervisor.remove(name)
+        with suppress(FileNotFoundError):
+            os.unlink(self.home.socket(release))
+
+
+class Activation:
+    """One release on its way to become the live one."""
+
+    def __init__(self, home: Home, supervisor: Supervisor, release: str):
+        self.home = home
+        self.supervisor = supervisor
+        self.programs = Programs(home, supervisor)
+        self.release = release
+        self.manifest = home.manifest(release)
+        self.description = self.manifest.get("description")
+        if not self.description:
+            raise ReleaseError("it is not complete, or was made by a former version of this collection")
+        self.step = ""
+        self.seconds: dict[str, float] = {}
+
+    # What the release consists of
+
+    @property
+    def name(self) -> str:
+        return self.home.program(self.release)
+
+    def places(self) -> dict[str, str]:
+        """Return what the placeholders of a server's command stand for."""
+        return {"release": self.home.release(self.release), "socket": self.home.socket(self.release)}
+
+    def server(self, autostart: bool = True) -> dict[str, Any]:
+        """Return the server's program, its places filled in."""
+        program = dict(self.description["program"], name=self.name, autostart=autostart, environment={})
+        for key in ("command", "directory"):
+            program[key] = Template(program[key]).substitute(self.places())
+        program["command"] = self._with_environment(f"exec {program['command']}")
+        return program
+
+    def background(self) -> list[dict[str, Any]]:
+        """Return the background programs."""
+        server = self.server()
+        return [
+            {
+                **server,
+                "name": f"{self.name}.{program['name']}",
+                "command": self._with_environment(f"exec {program['command']}"),
+                "number": program["number"],
+                "stopwaitsecs": program["stop_timeout"],
+                "log_name": f"{self.home.name}.{program['name']}",
+                "stopsignal": "TERM",
+            }
+            for program in self.description["programs"]
+        ]
+
+    def _with_environment(self, script: str) -> str:
+        file = os.path.join(self.home.release(self.release), ENVIRONMENT)
+        return f"/bin/sh -c {shlex.quote(f'. {shlex.quote(file)} && {script}')}"
+
+    def environment(self) -> dict[str, str]:
+        return read_environment(os.path.join(self.home.release(self.release), ENVIRONMENT))
+
+    def text(self, program: dict[str, Any]) -> str:
+        return render_program(program, self.supervisor.log_directory)
+
+    # How it is
+
+    def health(self, seconds: float = 5) -> str:
+        """Return what is wrong with the server's program and its answer; empty when all is well."""
+        state = self.supervisor.state(self.name)
+        if state != "RUNNING":
+            return f"its program {self.name} is {state}"
+        return probe(
+            self.description["health"]["path"], self.description["host"], self.home.socket(self.release), seconds
+        )
+
+    def sickness(self) -> str:
+        """Return what is wrong with the release and all its programs; empty when all is well."""
+        states = {program["name"]: self.supervisor.states(program["name"]) for program in self.background()}
+        sick = (
+            f"its program {name} is {state}" for name, found in states.items() for state in found if state != "RUNNING"
+        )
+        return self.health() or next(sick, "")
+
+    def is_settled(self) -> bool:
+        """Tell whether the release is live, healthy and in supervisord as described, and nothing is left over."""
+        home = self.home
+        if home.current != self.release or self.manifest.get("healthy") is None:
+            return False
+        # supervisord itself may have been started a moment ago.
+        self.supervisor.wait(self.name, self.description["program"]["startsecs"] + 5)
+        wanted = {program["name"]: self.text(program) for program in (self.server(), *self.background())}
+        return (
+            os.path.basename(os.path.realpath(home.current_link)) == self.release
+            and os.path.basename(os.path.realpath(home.current_socket)) == f"{self.release}.sock"
+            and home.occupant(home.slot) == self.release
+            and set(self.programs.releases()) <= {self.release, home.former}
+            and {name: self.supervisor.current_text(name) for name in self.programs.of(self.release)} == wanted
+            and not self.sickness()
+        )
+
+    # The way
+
+    @contextlib.contextmanager
+    def doing(self, step: str) -> Iterator[None]:
+        """Name the step that the block is, and note how long it takes."""
+        self.step, started = step, time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] = round(time.monotonic() - started, 2)
+
+    def check(self) -> None:
+        """Let the server's own checker import the app, as the app's user; raise with the traceback's last line."""
+        command = Template(self.description["check"]).substitute(self.places())
+        try:
+            venv.run(
+                ["/bin/sh", "-c", f"exec {command}"],
+                "The check of the entrypoint",
+                account(self.description["user"]),
+                self.environment(),
+                CHECK_SECONDS,
+                directory=os.path.join(self.home.release(self.release), "app"),
+            )
+        except venv.VenvError as error:
+            summary, *lines = str(error).splitlines()
+            raised = (line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line))
+            cause = next(raised, lines[-1] if lines else summary)
+            raise ReleaseError(f"entrypoint {self.description['entrypoint']!r} does not import: {cause}") from error
+
+    def hooks(self, kind: str, run_once: bool) -> list[str]:
+        """Run the hooks of a kind, those for the whole fleet or those for each host; return their names."""
+        chosen = [hook for hook in self.description["hooks"][kind] if hook["run_once"] == run_once]
+        for hook in chosen:
+            user = hook["user"] or self.description["user"]
+            venv.run(
+                ["/bin/sh", "-c", hook["command"]],
+                f"The hook {hook['name']} of {kind}",
+                account(user),
+                self.environment(),
+                hook["timeout"],
+                directory=os.path.join(self.home.release(self.release), "app"),
+            )
+        return [hook["name"] for hook in chosen]
+
+    def run(self) -> dict[str, Any]:
+        """Make the release the live one, or raise with everything as it was; return what it took."""
+        started, previous = time.monotonic(), self.home.current
+        self.home.follow()
+        if previous == self.release:
+            self._repair()
+        else:
+            self._take_over(previous)
+        self.retire()
+        self.seconds["total"] = round(time.monotonic() - started, 2)
+        return {"release": self.release, "previous": previous, "seconds": self.seconds}
+
+    def _repair(self) -> None:
+        """Let the live release run as described; nothing is restarted that is well."""
+        with self.doing("start"):
+            self._start()
+            self.prove()
+        self._take_slot(self.home.slot)
+        self.run_background()
+
+    def _take_over(self, previous: str) -> None:
+        warm = self.is_warm()
+        slot = self.home.other_slot() if previous and self.home.occupant(self.home.slot) else "a"
+        try:
+            if not warm:
+                with self.doing("start"):
+                    self._clear(slot)
+                    self._start()
+                self.prove()
+            with self.doing("before_activate"):
+                self.hooks("before_activate", run_once=False)
+        except Exception:
+            if not warm:
+                with suppress(SupervisorError):  # it may be the very reason
+                    self.programs.remove(self.release)
+            raise
+        live = self.home.slot
+        try:
+            with self.doing("switch"):
+                self._take_slot(slot)
+            with self.doing("background"):
+                self._stop_background(previous)
+                self.run_background()
+            with self.doing("after_activate"):
+                self.hooks("after_activate", run_once=False)
+        except Exception:
+            self._revert(previous, live)
+            raise
+
+    def is_warm(self) -> bool:
+        """Tell whether the release still runs, healthy, in the slot beside the live one."""
+        with suppress(SupervisorError):
+            if self.home.former == self.release:
+                self.cancel_retirement()
+                return not self.health()
+        return False
+
+    def _clear(self, slot: str) -> None:
+        """End whoever had the slot, whose connections nginx keeps, and candidates that were left behind."""
+        self.cancel_retirement()
+        for release in self.programs.releases():
+            if release not in (self.home.current, self.release):
+                self.programs.remove(release)
+        if self.home.occupant(slot) != self.home.current:
+            self.home.vacate(slot)
+
+    def _start(self) -> None:
+        """Start the server's program unless it runs as described; it starts with the host only once it is live."""
+        live = self.home.current == self.release
+        program = self.server(autostart=live)
+        text = self.text(program)
+        if self.supervisor.state(self.name) in ("RUNNING", "STARTING") and (live or self._is_ours()):
+            if self.supervisor.current_text(self.name) != text:
+                write_file(self.supervisor.path(self.name), text.encode(), 0o600)
+            return
+        self.supervisor.add(self.name, text)
+        if not live:
+            self.supervisor.start(self.name)
+
+    def _is_ours(self) -> bool:
+        """Tell whether the program that runs under our name is the one that is described."""
+        return self.supervisor.current_text(self.name) in (
+            self.text(self.server(autostart=True)),
+            self.text(self.server(autostart=False)),
+        )
+
+    def prove(self) -> None:
+        """Wait until the server is healthy, and see that it stays so, with the same processes."""
+        health = self.description["health"]
+        begun = time.monotonic()
+        end = begun + health["timeout"]
+        with self.doing("healthy"):
+            while problem := self.health(min(5, max(0.1, end - time.monotonic()))):
+                if "is FATAL" in problem or time.monotonic() > end:
+                    raise self._unhealthy(f"not healthy on {health['path']} within {health['timeout']} s: {problem}")
+                time.sleep(0.1)
+        with self.doing("stable"):
+            before: set[int] = set()
+            while True:
+                problem, now = self.health(), self._processes()
+                if problem or not before <= now:
+                    problem = problem or "a process of it has ended"
+                    after = f"{time.monotonic() - begun:.1f} s after its start"
+                    raise self._unhealthy(f"healthy on {health['path']} at first, but not {after}: {problem}")
+                if time.monotonic() > begun + health["stable"]:
+                    break
+                before = now
+                time.sleep(0.2)
+        if self.manifest.get("healthy") is None:
+            self.manifest["healthy"] = time.time()
+            self.home.remember(self.release, healthy=self.manifest["healthy"])
+
+    def _processes(self) -> set[int]:
+        (process,) = self.supervisor.processes(self.name) or (0,)
+        return {process, *children(process)}
+
+    def _unhealthy(self, problem: str, program: dict[str, Any] | None = None) -> ReleaseError:
+        program = program or self.server()
+        return ReleaseError(f"{problem}. The end of {self.supervisor.log(program)}:\n{self._log_tail(program)}")
+
+    def _log_tail(self, program: dict[str, Any], lines: int = 15) -> str:
+        with suppress(OSError), open(self.supervisor.log(program), encoding="utf-8", errors="replace") as stream:
+            return "".join(stream.readlines()[-lines:]).strip()
+        return "(empty)"
+
+    def _take_slot(self, slot: str) -> None:
+        """Switch. Both programs start with the host for a moment, never none."""
+        self.autostart(True)
+        self.home.switch(self.release, slot)
+
+    def autostart(self, wanted: bool) -> None:
+        """Say whether the server starts with the host; supervisord reads that when it starts itself."""
+        write_file(self.supervisor.path(self.name), self.text(self.server(wanted)).encode(), 0o600)
+
+    def run_background(self) -> None:
+        """Run the background programs as described."""
+        for program in self.background():
+            text = self.text(program)
+            name = program["name"]
+            states = self.supervisor.states(name)
+            if self.supervisor.current_text(name) != text or set(states) - {"RUNNING", "STARTING"} or not states:
+                self.supervisor.add(name, text)
+        for program in self.background():
+            end = time.monotonic() + program["startsecs"] + 10
+            while set(states := self.supervisor.states(program["name"])) != {"RUNNING"}:
+                if "FATAL" in states or time.monotonic() > end:
+                    raise self._unhealthy(f"its program {program['name']} is {', '.join(sorted(set(states)))}", program)
+                time.sleep(0.1)
+
+    def _stop_background(self, release: str) -> None:
+        for name in self.programs.of(release) if release else []:
+            if name != self.home.program(release):
+                self.supervisor.remove(name)
+
+    def _revert(self, previous: str, slot: str) -> None:
+        """Go back to the release that was live before, which still runs; then end this one."""
+        if previous:
+            self.home.switch(previous, slot)
+        else:
+            self.home.leave()
+        with suppress(SupervisorError):
+            self._stop_background(self.release)
+            if previous:
+                with suppress(ReleaseError):
+                    former = Activation(self.home, self.supervisor, previous)
+                    former.autostart(True)
+                    former.run_background()
+                # Visitors that this release has got finish with it.
+                time.sleep(LEAST_WARM_SECONDS)
+                self.home.vacate(self.home.other_slot())
+            self.programs.remove(self.release)
+
+    def retire(self) -> None:
+        """Let the former release end when its time to be warm is over, older ones at once; keep the newest releases."""
+        former, warm = self.home.former, max(LEAST_WARM_SECONDS, self.description["releases"]["warm"])
+        for release in self.programs.releases():
+            if release not in (self.release, former):
+                self.programs.remove(release)
+        if former in self.programs.releases():
+            self._cool_down(former, warm)
+        self.home.prune(self.description["releases"]["keep"])
+
+    def _cool_down(self, release: str, seconds: float) -> None:
+        """Let systemd end a release later; until then it can be live again at once. A reboot does not start it."""
+        name, path = self.home.program(release), self.supervisor.path(self.home.program(release))
+        text = self.supervisor.current_text(name) or ""
+        write_file(path, text.replace("autostart = true", "autostart = false").encode(), 0o600)
+        home, link = shlex.quote(self.home.path), shlex.quote(self.home.current_link)
+        script = (
+            f'test "$(readlink {link})" = releases/{release} || '
+            f"{{ rm -f {shlex.quote(path)}; {self.description['supervisorctl']} update {name}; "
+            f"rm -f {home}/run/{release}.sock; }}"
+        )
+        self.cancel_retirement()
+        done = subprocess.run(
+            [
+                *("systemd-run", "--quiet", "--collect", f"--unit={timer(self.home)}", f"--on-active={seconds:g}"),
+                *("--timer-property=AccuracySec=1s", f"--description=End the former release of {self.home.name}"),
+                *("flock", os.path.join(self.home.path, ".lock"), "/bin/sh", "-c", script),
+            ],
+            check=False,
+            capture_output=True,
+            timeout=30,
+        )
+        if done.returncode:  # there is no later
+            time.sleep(LEAST_WARM_SECONDS)
+            self.programs.remove(release)
+
+    def cancel_retirement(self) -> None:
+        """Let the former release go on; a retirement that is under way holds the mutex, so there is none."""
+        subprocess.run(["systemctl", "stop", timer(self.home)], check=False, capture_output=True, timeout=30)
+
+
+def timer(home: Home) -> str:
+    """Return the name of the unit that ends the former release."""
+    return f"baremetal-web-retire-{home.name}.timer"
+
+
+def mutex(home: Home) -> contextlib.AbstractContextManager[None]:
+    """Let no two changes of an app happen at the same time on this host."""
+    return held(
+        os.path.join(home.path, ".lock"),
+        MUTEX_SECONDS,
+        "another release of this app is under way on this host; try again when it ended",
+    )
+
+
+def crossed(home: Home, release: str) -> list[str]:
+    """Return the irreversible migrations that happened since a release was live the last time."""
+    lives = home.lives()
+    last = max((index for index, row in enumerate(lives) if row["release"] == release), default=0)
+    return [
+        f"{name} of {row['release']}"
+        for row in lives[last + 1 :]
+        for name in row.get("irreversible", [])
+        if row["release"] != release
+    ]

@@ -1,0 +1,278 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The home of an app on a host: where things stand in it, which release is live, and what happened before.
+
+Of two slots one is live. nginx goes to the socket of slot ``b`` while the marker exists, else to that of slot ``a``:
+making or removing one file is the whole switch. The links ``current`` and ``current.sock`` follow it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import json
+import os
+import pwd
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
+
+RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
+MANIFEST = "release.json"
+AUDIT_LOG = "releases.log"
+DATA = "data"
+SHARED = "shared"
+BUILD_HOME = "/var/cache/wsgi-build"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+MUTEX_SECONDS = 120
+SLOTS = ("a", "b")
+
+
+class ReleaseError(Exception):
+    """A release did not go live; the text says why. The live release is untouched."""
+
+
+def utc(seconds: float | None = None) -> str:
+    """Return a time, now by default, in UTC."""
+    return time.strftime(TIME_FORMAT, time.gmtime(seconds))
+
+
+def point(link: str, target: str) -> None:
+    """Let a symbolic link point to a target, in one rename."""
+    temporary = f"{link}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.replace(temporary, link)
+
+
+def pointed(link: str) -> str:
+    """Return the last part of a link's target; empty where there is no link."""
+    with suppress(OSError):
+        return os.path.basename(os.readlink(link))
+    return ""
+
+
+def give(path: str, uid: int, gid: int) -> None:
+    """Give a whole tree to a user, its top last; to root, so that neither the app nor a later build can change it."""
+    for _directory, directories, files, descriptor in os.fwalk(path, topdown=False):
+        for name in [*directories, *files]:
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+        os.fchown(descriptor, uid, gid)
+
+
+def size(path: str) -> int:
+    """Return the bytes on disk of a tree, each file once."""
+    seen, total = set(), 0
+    for directory, directories, files in os.walk(path):
+        for name in [*directories, *files]:
+            with suppress(OSError):
+                info = os.lstat(os.path.join(directory, name))
+                if (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    total += info.st_blocks * 512
+    return total
+
+
+@contextlib.contextmanager
+def held(path: str, seconds: float, otherwise: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; wait for it so long, then raise what is to be said."""
+    # Closed to others: whoever can open it could hold the lock.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "w"):
+        os.fchmod(descriptor, 0o600)
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise ReleaseError(otherwise) from None
+                time.sleep(0.1)
+        yield
+
+
+class Home:
+    """The home of one app."""
+
+    def __init__(self, name: str, root: str):
+        self.name = name
+        self.path = os.path.join(root, name)
+        self.releases = os.path.join(self.path, "releases")
+        self.run = os.path.join(self.path, "run")
+        self.slots = os.path.join(self.path, "slots")
+        self.data = os.path.join(self.path, DATA)
+        # All links stand in root's directories, where the app cannot put anything in their way.
+        self.current_link = os.path.join(self.path, "current")
+        self.current_socket = os.path.join(self.path, "current.sock")
+        self.marker = os.path.join(self.slots, "b")
+
+    def make_room(self, user: str, socket_group: str) -> None:
+        """Make the directories of the app, each open to those only who need it."""
+        app_uid, app_gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
+        with Ledger() as notes:
+            notes.note_directory(os.path.dirname(self.path))
+            notes.note_app(self.path, user)
+            notes.note_directory(BUILD_HOME, owned=True)
+        make_directory(os.path.dirname(self.path), 0o755)
+        make_directory(self.path, 0o751, 0, app_gid)
+        for path in (self.releases, self.slots):
+            make_directory(path, 0o755)
+        # Whoever may enter this directory may connect: the app and the web server.
+        make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
+        if os.path.isdir(self.data) and os.stat(self.data).st_uid == 0:  # kept since the app was removed
+            give(self.data, app_uid, app_gid)
+        make_directory(self.data, 0o700, app_uid, app_gid)
+
+    # Which release is where
+
+    @property
+    def slot(self) -> str:
+        """The live slot."""
+        return "b" if os.path.exists(self.marker) else "a"
+
+    def other_slot(self) -> str:
+        return "a" if self.slot == "b" else "b"
+
+    def slot_link(self, slot: str) -> str:
+        return os.path.join(self.slots, f"{slot}.sock")
+
+    def occupant(self, slot: str) -> str:
+        """Return the release whose socket a slot leads to; empty for none."""
+        return pointed(self.slot_link(slot))[: -len(".sock")]
+
+    @property
+    def current(self) -> str:
+        """The live release; empty for none."""
+        if any(self.occupant(slot) for slot in SLOTS):
+            return self.occupant(self.slot)
+        return pointed(self.current_socket)[: -len(".sock")]  # as it was before there were slots
+
+    @property
+    def former(self) -> str:
+        """The release in the other slot, warm or cold; empty for none."""
+        other = self.occupant(self.other_slot())
+        return other if other != self.current else ""
+
+    def switch(self, release: str, slot: str) -> None:
+        """Let visitors go to a release, in the slot that is kept for it. The marker alone decides."""
+        target = os.path.join("..", "run", f"{release}.sock")
+        if pointed(self.slot_link(slot)) != f"{release}.sock":
+            point(self.slot_link(slot), target)
+        if slot == "b":
+            os.close(os.open(self.marker, os.O_WRONLY | os.O_CREAT, 0o644))
+            os.chmod(self.marker, 0o644)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(self.marker)
+        directory = os.open(self.slots, os.O_RDONLY)
+        os.fsync(directory)  # after a loss of power, too, one is live
+        os.close(directory)
+        self.follow()
+
+    def follow(self) -> None:
+        """Let both links follow the live slot, also where a former switch was cut off before that."""
+        if release := self.current:
+            if pointed(self.current_socket) != f"{release}.sock":
+                point(self.current_socket, os.path.join("run", f"{release}.sock"))
+            if pointed(self.current_link) != release:
+                point(self.current_link, os.path.join("releases", release))
+
+    def leave(self) -> None:
+        """Let no release be live."""
+        for path in (self.marker, *map(self.slot_link, SLOTS), self.current_socket, self.current_link):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def vacate(self, slot: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self.slot_link(slot))
+
+    # Releases
+
+    def release(self, release: str) -> str:
+        return os.path.join(self.releases, release)
+
+    def socket(self, release: str) -> str:
+        return os.path.join(self.run, f"{release}.sock")
+
+    def program(self, release: str) -> str:
+        return f"{self.name}-{release}"
+
+    def manifest(self, release: str) -> dict[str, Any]:
+        """Return what is remembered of a release; empty for one that is not complete."""
+        path = os.path.join(self.release(release), MANIFEST)
+        with suppress(FileNotFoundError, NotADirectoryError), open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+        return {}
+
+    def remember(self, name: str, **values: Any) -> None:
+        """Add to what is remembered of a release."""
+        text = json.dumps({**self.manifest(name), **values}, indent=1)
+        write_file(os.path.join(self.release(name), MANIFEST), text.encode(), 0o644)
+
+    def staged(self) -> list[str]:
+        """Return the complete releases, oldest first."""
+        with suppress(FileNotFoundError):
+            found = {name: self.manifest(name) for name in os.listdir(self.releases) if re.fullmatch(RELEASE, name)}
+            return sorted((name for name in found if found[name]), key=lambda name: found[name]["staged"])
+        return []
+
+    def same(self, release: str) -> list[str]:
+        """Return the complete releases with the same content, oldest first."""
+        return [name for name in self.staged() if name.partition(".")[0] == release.partition(".")[0]]
+
+    def drop(self, release: str) -> None:
+        """Remove the files of a release."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.release(release))
+        with suppress(FileNotFoundError):
+            os.unlink(self.socket(release))
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove all releases but the newest, the live one and the one before; return what is removed."""
+        kept = {self.current, self.former, self.previous(), *self.staged()[-keep:]}
+        gone = sorted(name for name in os.listdir(self.releases) if name not in kept)
+        for name in gone:
+            self.drop(name)
+        return gone
+
+    # What happened
+
+    def log(self, action: str, result: str, **values: Any) -> None:
+        """Add one line to the app's audit log."""
+        line = {"time": utc(), "action": action, "result": result, **values}
+        descriptor = os.open(os.path.join(self.path, AUDIT_LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the lines of the audit log, newest last."""
+        rows = []
+        with suppress(FileNotFoundError), open(os.path.join(self.path, AUDIT_LOG), encoding="utf-8") as stream:
+            for line in stream:
+                with suppress(ValueError):  # a line that a full disk has cut off
+                    rows.append(json.loads(line))
+        return rows
+
+    def lives(self) -> list[dict[str, Any]]:
+        """Return the lines of the audit log that tell of a release that went live."""
+        return [row for row in self.history() if row.get("result") == "live"]
+
+    def previous(self) -> str:
+        """Return the release that was live before the live one; empty for none."""
+        current = self.current
+        return next((row["release"] for row in reversed(self.lives()) if row["release"] != current), "")
+
+    def live_since(self) -> str:
+        """Return when the live release went live, in UTC."""
+        return utc(os.lstat(self.current_link).st_mtime)
