@@ -30,7 +30,7 @@ SHARING = (
     "upgrade",
     "remove",
 )
-SCENARIOS = (*SHARING, "firewall", "airgap")
+SCENARIOS = (*SHARING, "firewall", "offline")
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class ActionModule(UploadingAction):
                 "environment": base64.b64encode(json.dumps(environment).encode()).decode(),
                 "index_url": own["index_url"],
                 "redeploy": bool(own["redeploy"]),
+                "manifest": about,
             }
             house = Wheelhouse(own["wheelhouse"]) if own["wheelhouse"] else None
             if house:
@@ -117,7 +118,6 @@ class ActionModule(UploadingAction):
             if not before["complete"]:
                 wanted.update(
                     files={app["server"]["config"]: own["config"], SERVER_LOCK: lock},
-                    manifest=about,
                     archive=self._upload(tree.pack, "source.tar.gz"),
                 )
                 if house and (lacking := before["lacking"]):

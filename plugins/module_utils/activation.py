@@ -205,6 +205,7 @@ class Activation:
             and os.path.basename(os.path.realpath(home.current_socket)) == f"{self.release}.sock"
             and home.occupant(home.slot) == self.release
             and set(self.programs.releases()) <= {self.release, home.former}
+            and self.programs.of(home.former) in ([], [home.program(home.former)])
             and {name: self.supervisor.current_text(name) for name in self.programs.of(self.release)} == wanted
             and not self.sickness()
         )
@@ -261,7 +262,8 @@ class Activation:
             self._repair()
         else:
             self._take_over(previous)
-        self.retire()
+        with suppress(SupervisorError, OSError):  # it is live, and the next run does the rest
+            self.retire()
         self.seconds["total"] = round(time.monotonic() - started, 2)
         return {"release": self.release, "previous": previous, "seconds": self.seconds}
 
@@ -271,6 +273,7 @@ class Activation:
             self._start()
             self.prove()
         self._take_slot(self.home.slot)
+        self._stop_background(self.home.former)
         self.run_background()
 
     def _take_over(self, previous: str) -> None:
@@ -313,9 +316,11 @@ class Activation:
     def _clear(self, slot: str) -> None:
         """End whoever had the slot, whose connections nginx keeps, and candidates that were left behind."""
         self.cancel_retirement()
-        for release in self.programs.releases():
-            if release not in (self.home.current, self.release):
-                self.programs.remove(release)
+        others = [name for name in self.programs.releases() if name not in (self.home.current, self.release)]
+        if others:  # what visitors have sent to one of them is accepted by then
+            time.sleep(max(0, os.stat(self.home.slots).st_mtime + LEAST_WARM_SECONDS - time.time()))
+        for release in others:
+            self.programs.remove(release)
         if self.home.occupant(slot) != self.home.current:
             self.home.vacate(slot)
 

@@ -242,10 +242,10 @@ class Worker:
         with suppress(OSError):
             self.home.log(action, result, by=self.params["by"], run=self.params["run"], **values)
 
-    def take_lock(self, wait: float = 0) -> None:
+    def take_lock(self, wait: float = 0, longest: float = 0) -> None:
         if not os.path.isdir(self.home.path):
             raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
-        self.lock.take(self.params["lock_seconds"], wait, self.params["message"])
+        self.lock.take(max(self.params["lock_seconds"], longest + 60), wait, self.params["message"])
 
     # Phases
 
@@ -257,7 +257,9 @@ class Worker:
         if self.params["redeploy"]:
             last = max((int(name.partition(".")[2] or 1) for name in same), default=0)
             release = f"{self.release}.{last + 1}" if same else self.release
-        complete = bool(home.manifest(release))
+        manifest = home.manifest(release)
+        complete = bool(manifest)
+        as_described = manifest.get("description") == self.params["manifest"]["description"]
         former: dict[str, str] = {}
         with suppress(OSError):
             former = read_environment(os.path.join(home.release(home.current), ENVIRONMENT)) if home.current else {}
@@ -268,7 +270,9 @@ class Worker:
             "current": home.current,
             "current_version": home.manifest(home.current).get("version", "") if home.current else "",
             "complete": complete,
-            "settled": complete and release == home.current and Activation(home, Supervisor(), release).is_settled(),
+            "settled": (
+                as_described and release == home.current and Activation(home, Supervisor(), release).is_settled()
+            ),
             "environment_names": [change for change in changed_names(former, wanted) if change[2:] not in own],
             "lacking": wheels.lacking(self.params["wheels"] or {}),
         }
@@ -287,6 +291,8 @@ class Worker:
                         wheels.take(self.params["wheels_archive"], self.params["wheels"])
                     staging = Staging(self.home, self.app, self.release)
                     staging.build(self.params["archive"], self.params["files"], self._manifest())
+                else:  # the content is the same; how it is probed and kept may have changed
+                    self.home.remember(self.release, description=self.params["manifest"]["description"])
                 activation = Activation(self.home, Supervisor(), self.release)
                 self.step = "check"
                 activation.check()
@@ -319,10 +325,12 @@ class Worker:
 
     def hooks(self) -> dict[str, Any]:
         """Run hooks that are for the whole fleet."""
-        self.step = self.params["hooks"]
-        self.take_lock()
+        self.step = kind = self.params["hooks"]
+        activation = Activation(self.home, Supervisor(), self.release)
+        seconds = sum(hook["timeout"] for hook in activation.description["hooks"][kind])
+        self.take_lock(longest=seconds)
         with mutex(self.home):
-            ran = Activation(self.home, Supervisor(), self.release).hooks(self.params["hooks"], run_once=True)
+            ran = activation.hooks(kind, run_once=True)
         self.log("hooks", "ran", release=self.release, hooks=ran)
         return {"changed": bool(ran), "ran": ran}
 

@@ -226,7 +226,9 @@ class _Bind(NamedTuple):
         host, _, port = app["server"]["bind"].rpartition(":")
         if not host:
             return None
-        return cls(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]")), int(port))
+        if host.startswith("["):
+            return cls(ipaddress.IPv6Address(host[1:-1]), int(port))
+        return cls(ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host), int(port))
 
     def overlaps(self, other: _Bind) -> bool:
         """Tell whether a connection could be meant for either."""

@@ -197,6 +197,7 @@ WRONG = {
         *("", "5000", ":5000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "unix:/run/app.sock"),
         *("127.0.0.1 --reload:5000", "127.0.0.1:$port", "$host:5000", "127.0.0.1:²"),
         *("127.0.0.1:0", "127.0.0.1:80", "127.0.0.1:1023", "127.0.0.1:65536"),
+        *("app.example:5000", "127.0.0:5000", "256.0.0.1:5000", "[::1::]:5000", "[127.0.0.1]:5000"),
     ],
     "site.listen": [0, -1, 65536],
     "site.prefix": [
@@ -235,6 +236,7 @@ def test_a_value_out_of_its_range_or_form_is_refused_with_app_key_and_value(
         ("server.bind", "127.0.0.1:1024"),
         ("server.bind", "0.0.0.0:65535"),
         ("server.bind", "[::1]:5000"),
+        ("server.bind", "localhost:5000"),
         ("site.listen", 1),
         ("site.listen", 65535),
         ("site.prefix", "/"),
@@ -395,6 +397,34 @@ def test_an_address_is_bound_once(describe: Describe) -> None:
         assert part in problem
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "stand"),
+    [
+        ("127.0.0.1:5000", "localhost:5000", False),
+        ("0.0.0.0:5000", "127.0.0.1:5000", False),
+        ("127.0.0.1:5000", "0.0.0.0:5000", False),
+        ("[::1]:5000", "[0:0::1]:5000", False),
+        ("[::]:5000", "[::1]:5000", False),
+        ("127.0.0.1:5000", "127.0.0.2:5000", True),
+        ("127.0.0.1:5000", "127.0.0.1:5001", True),
+        ("127.0.0.1:5000", "[::1]:5000", True),
+        ("0.0.0.0:5000", "[::]:5000", True),
+    ],
+)
+def test_two_apps_share_no_address_of_a_port(describe: Describe, one: str, two: str, stand: bool) -> None:
+    first, second = describe("one", server={"bind": one}), describe("two", server={"bind": two}, site={"prefix": "/x"})
+    found = problems(first, second)
+    assert found == [] if stand else all(part in found[0] for part in ("app two", one, two, "of one"))
+
+
+def test_a_port_of_a_site_is_no_apps_own(describe: Describe) -> None:
+    (problem,) = problems(
+        describe("one", server={"bind": "127.0.0.1:8080"}), describe("two", site={"listen": 8080, "prefix": "/x"})
+    )
+    for part in ("app one", "server.bind 127.0.0.1:8080", "the site of two", "site.listen"):
+        assert part in problem
+
+
 def test_every_problem_of_every_app_is_reported_at_once(describe: Describe) -> None:
     with pytest.raises(AppsError) as refusal:
         resolved(
@@ -515,14 +545,38 @@ def test_a_shared_site_keeps_its_file_when_the_apps_change_places(describe: Desc
     ]
 
 
-def test_nginx_asks_the_socket_of_whichever_release_is_live(describe: Describe) -> None:
-    (site,) = resolved(describe(), root="/apps")["sites"]
-    assert site["locations"][0]["servers"] == ["unix:/apps/shop/current.sock"]
+@pytest.mark.parametrize("bind", ["unix", "127.0.0.1:5000"])
+def test_nginx_asks_the_slot_that_is_live_and_else_whatever_is_live(describe: Describe, bind: str) -> None:
+    for site in resolved(describe(server={"bind": bind}), root="/apps")["sites"]:
+        (location,) = site["locations"]
+        assert location["servers"] == ["unix:/apps/shop/slots/a.sock"]
+        assert location["alternative"] == {"file": "/apps/shop/slots/b", "servers": ["unix:/apps/shop/slots/b.sock"]}
+        assert location["backups"] == ["unix:/apps/shop/current.sock"]
 
 
 def test_a_site_fits_the_role_that_publishes_it(describe: Describe) -> None:
-    (site,) = resolved(describe())["sites"]
-    assert complete(site, "nginx", "site", "nginx_site")["locations"][0]["name"] == "wsgi-shop"
+    sites = resolved(describe(server={"bind": "[::1]:5000"}))["sites"]
+    completed = [complete(site, "nginx", "site", "nginx_site") for site in sites]
+    assert [site["locations"][0]["name"] for site in completed] == ["wsgi-shop", "wsgi-shop.bind"]
+
+
+@pytest.mark.parametrize(
+    ("bind", "name", "address"),
+    [
+        ("127.0.0.1:5000", "bind-5000-127.0.0.1", "127.0.0.1"),
+        ("localhost:5000", "bind-5000-127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0:5000", "bind-5000-0.0.0.0", "0.0.0.0"),
+        ("[0:0::1]:5000", "bind-5000-__1", "[::1]"),
+    ],
+)
+def test_an_app_with_an_address_has_a_site_there_for_every_name_and_path(
+    describe: Describe, bind: str, name: str, address: str
+) -> None:
+    app = describe(server={"bind": bind}, site={"prefix": "/shop", "max_body_size": "1g"})
+    published, own = resolved(app)["sites"]
+    assert (own["name"], own["address"], own["listen"], own["server_names"]) == (name, address, 5000, [])
+    differs = {"name": "wsgi-shop.bind", "prefix": "/"}
+    assert own["locations"] == [{**published["locations"][0], **differs}]
 
 
 def test_an_app_is_told_its_environment_as_text(describe: Describe) -> None:
@@ -537,6 +591,10 @@ def test_a_misspelt_key_of_a_list_inside_a_typed_dictionary_is_refused_by_name()
         complete(site, "nginx", "site", "nginx_site")
 
 
+def alternative(file: str) -> dict[str, Any]:
+    return {"name": "a", "servers": [], "alternative": {"file": file, "servers": []}}
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
@@ -544,6 +602,12 @@ def test_a_misspelt_key_of_a_list_inside_a_typed_dictionary_is_refused_by_name()
         ("nginx_site", {"name": "a", "server_names": ["a;return 200"]}, "a;return 200"),
         ("nginx_site", {"name": "a", "locations": [{"name": "a", "servers": ["a;b"]}]}, "a;b"),
         ("nginx_site", {"name": "a", "locations": [{"name": "a", "servers": [], "prefix": "/{"}]}, "/{"),
+        ("nginx_site", {"name": "a", "locations": [{"name": "a", "servers": [], "backups": ["a;b"]}]}, "a;b"),
+        *(("nginx_site", {"name": "a", "address": address}, address) for address in ("host", "::1", "1.2.3.4;", "[::")),
+        *(
+            ("nginx_site", {"name": "a", "locations": [alternative(file)]}, file)
+            for file in ("slots/b", "/a b", "/a$b", "/a'b", '/a"b', "/a)b", "/a;b", "/a{b", "/", "/a#b")
+        ),
         ("supervisor_program", {"name": "a/b"}, "a/b"),
         ("supervisor_program", {"name": "a", "user": "root\nx"}, "root"),
         ("supervisor_program", {"name": "a", "umask": "9"}, "9"),

@@ -150,6 +150,8 @@ def test_a_policy_module_bears_our_name(name: str, installed: str) -> None:
 )
 def test_the_port_of_a_server_is_read_as_nginx_reads_it(server: str, ports: list[int]) -> None:
     assert upstream_ports([{"servers": [server]}]) == ports
+    elsewhere = {"servers": ["unix:/srv/app.sock"], "alternative": {"file": "/a", "servers": [server]}}
+    assert upstream_ports([elsewhere, {**elsewhere, "alternative": None, "backups": [server]}]) == ports
 
 
 @pytest.mark.skipif(

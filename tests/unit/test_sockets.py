@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import sockets
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection, own_obstacle, port_holders
 
 LISTENER = """
 import socket, sys, time
@@ -62,7 +62,7 @@ def cgroup(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 )
 def test_a_program_that_listens_is_named(listen: Callable[[str], tuple[int, str]], address: str) -> None:
     port, name = listen(address)
-    assert port_holders(port, "nginx.service") == {name}
+    assert port_holders(str(port), "nginx.service") == {name}
 
 
 def test_a_program_of_the_unit_itself_is_no_stranger(
@@ -70,7 +70,7 @@ def test_a_program_of_the_unit_itself_is_no_stranger(
 ) -> None:
     port, _ = listen("127.0.0.1")
     cgroup("/system.slice/nginx.service")
-    assert port_holders(port, "nginx.service") == set()
+    assert port_holders(str(port), "nginx.service") == set()
 
 
 @pytest.mark.parametrize("path", ["/system.slice/apache2.service", "/system.slice/my-nginx.service", "/"])
@@ -79,14 +79,59 @@ def test_a_program_of_another_unit_is_a_stranger(
 ) -> None:
     port, name = listen("127.0.0.1")
     cgroup(path)
-    assert port_holders(port, "nginx.service") == {name}
+    assert port_holders(str(port), "nginx.service") == {name}
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "refused"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("127.0.0.1", "[::1]", False),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("0.0.0.0", "[::1]", False),
+        ("::", "127.0.0.1", True),  # Linux gives it IPv4 as well, unless told not to
+        ("::1", "127.0.0.1", False),
+    ],
+)
+def test_an_address_is_held_by_whoever_has_it_or_all(
+    listen: Callable[[str], tuple[int, str]], held: str, wanted: str, refused: bool
+) -> None:
+    if ":" in held and not has_ipv6():
+        pytest.skip("no IPv6 here")
+    port, name = listen(held)
+    assert port_holders(f"{wanted}:{port}", "nginx.service") == ({name} if refused else set())
+
+
+@pytest.mark.parametrize(
+    ("held", "places", "obstacle"),
+    [
+        ("127.0.0.1", ["127.0.0.1:PORT"], ""),
+        ("127.0.0.1", ["127.0.0.2:PORT"], ""),
+        ("127.0.0.1", ["PORT"], "127.0.0.1"),
+        ("127.0.0.1", ["PORT", "127.0.0.1:PORT"], "127.0.0.1"),
+        ("0.0.0.0", ["PORT"], ""),
+        ("0.0.0.0", ["127.0.0.1:PORT"], "0.0.0.0"),
+        ("0.0.0.0", ["127.0.0.1:PORT", "PORT"], ""),  # what is open serves that address as well
+        ("0.0.0.0", ["[::1]:PORT"], ""),
+    ],
+)
+def test_a_reload_cannot_change_between_all_addresses_of_a_port_and_one(
+    listen: Callable[[str], tuple[int, str]], cgroup: Callable[[str], None], held: str, places: list[str], obstacle: str
+) -> None:
+    port, _ = listen(held)
+    wanted = [place.replace("PORT", str(port)) for place in places]
+    assert own_obstacle(wanted[0], wanted, "nginx.service") == ""  # somebody else's is no business of a reload
+    cgroup("/system.slice/nginx.service")
+    assert own_obstacle(wanted[0], wanted, "nginx.service") == obstacle
 
 
 def test_a_port_is_free_once_nobody_listens_on_it_any_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert port_holders(port, "nginx.service")
-    assert port_holders(port, "nginx.service") == set()
+        assert port_holders(str(port), "nginx.service")
+    assert port_holders(str(port), "nginx.service") == set()
 
 
 def test_a_connection_to_a_port_does_not_hold_it() -> None:
@@ -94,7 +139,7 @@ def test_a_connection_to_a_port_does_not_hold_it() -> None:
     port = server.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
         server.close()
-        assert port_holders(port, "nginx.service") == set()
+        assert port_holders(str(port), "nginx.service") == set()
 
 
 def test_http_is_spoken_over_a_unix_socket(unix_server: Path) -> None:

@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.server
+import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible import constants
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.plugin_utils import sources
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
+
+FORK = multiprocessing.get_context("fork")  # as Ansible starts its workers
+
+
+@pytest.fixture
+def new_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
+    """Do what a start of Ansible does: give the run a directory of its own."""
+
+    def _new_run() -> Path:
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        run = tempfile.mkdtemp(dir=tmp_path / "runs")
+        monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", run)
+        return Path(run)
+
+    return _new_run
+
+
+@pytest.fixture(autouse=True)
+def run(new_run: Callable[[], Path]) -> Path:
+    """Return the directory of the run."""
+    return new_run()
+
+
+@pytest.fixture(autouse=True)
+def own_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings and the cache of whoever runs the tests out of them."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setattr(sources, "CACHE", str(tmp_path / "cache" / "baremetal.web"))
 
 
 @pytest.fixture
@@ -34,8 +72,27 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def digest(root: Path) -> str:
-    return Tree(str(root)).digest()
+def look(source: dict[str, Any], *search: Path, requirements: str = "") -> Tree:
+    with open_source(source, [str(path) for path in search], requirements) as tree:
+        return tree
+
+
+@pytest.fixture
+def digest(new_run: Callable[[], Path]) -> Callable[[Path], str]:
+    """Return the digest that a directory has in a run of now."""
+
+    def _digest(root: Path) -> str:
+        new_run()
+        return look({"path": str(root)}).digest()
+
+    return _digest
+
+
+Digest = Callable[[Path], str]
+
+
+def names(root: Path) -> list[str]:
+    return list(look({"path": str(root)}).files())
 
 
 @pytest.mark.parametrize(
@@ -45,21 +102,21 @@ def digest(root: Path) -> str:
         *("node_modules/a/index.js", "shop.egg-info/PKG-INFO", ".pytest_cache/x", "shop/.mypy_cache/x", ".tox/py/x"),
     ],
 )
-def test_what_does_not_belong_into_a_release_is_left_out(tree: Path, litter: str) -> None:
-    before, names = digest(tree), list(Tree(str(tree)).files())
+def test_what_does_not_belong_into_a_release_is_left_out(tree: Path, digest: Digest, litter: str) -> None:
+    before, files = digest(tree), names(tree)
     (tree / litter).parent.mkdir(parents=True, exist_ok=True)
     (tree / litter).write_text("litter")
     assert digest(tree) == before
-    assert list(Tree(str(tree)).files()) == names
+    assert names(tree) == files
 
 
 @pytest.mark.parametrize("name", [".github/x", "shop/environment.py", "shop/venv.py", ".dockerignore", "shop/git"])
-def test_what_only_looks_like_litter_belongs_to_a_release(tree: Path, name: str) -> None:
+def test_what_only_looks_like_litter_belongs_to_a_release(tree: Path, digest: Digest, name: str) -> None:
     before = digest(tree)
     (tree / name).parent.mkdir(parents=True, exist_ok=True)
     (tree / name).write_text("wanted")
-    assert name in Tree(str(tree)).files()
     assert digest(tree) != before
+    assert name in names(tree)
 
 
 def rename(tree: Path) -> None:
@@ -82,7 +139,7 @@ def retarget(tree: Path) -> None:
         pytest.param(lambda tree: (tree / "empty").touch(), id="a file more"),
     ],
 )
-def test_a_change_of_the_tree_is_another_release(tree: Path, change: Callable[[Path], None]) -> None:
+def test_a_change_of_the_tree_is_another_release(tree: Path, digest: Digest, change: Callable[[Path], None]) -> None:
     before = digest(tree)
     change(tree)
     assert digest(tree) != before
@@ -97,17 +154,17 @@ def test_a_change_of_the_tree_is_another_release(tree: Path, change: Callable[[P
         pytest.param(lambda tree: tree.rename(tree.with_name("moved")).rename(tree), id="its place"),
     ],
 )
-def test_what_does_not_reach_the_host_is_no_change(tree: Path, change: Callable[[Path], None]) -> None:
+def test_what_does_not_reach_the_host_is_no_change(tree: Path, digest: Digest, change: Callable[[Path], None]) -> None:
     before = digest(tree)
     change(tree)
     assert digest(tree) == before
 
 
-def test_a_packed_tree_is_the_same_tree_when_unpacked(tree: Path, tmp_path: Path) -> None:
+def test_a_packed_tree_is_the_same_tree_when_unpacked(tree: Path, digest: Digest, tmp_path: Path) -> None:
     (tree / ".git").mkdir()
     (tree / ".git" / "HEAD").touch()
     archive, unpacked = tmp_path / "packed.tar.gz", tmp_path / "unpacked"
-    Tree(str(tree)).pack(str(archive))
+    look({"path": str(tree)}).pack(str(archive))
     with tarfile.open(archive) as tar:
         tar.extractall(unpacked, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
     assert digest(unpacked) == digest(tree)
@@ -119,19 +176,28 @@ def test_a_link_that_leads_out_of_the_tree_is_refused_by_name(tree: Path, tmp_pa
     (tmp_path / "outside").touch()
     (tree / "link").symlink_to(target)
     with pytest.raises(AnsibleError, match=f"link.*{target}"):
-        Tree(str(tree)).pack(str(tmp_path / "packed.tar.gz"))
+        look({"path": str(tree)})
+
+
+def test_what_is_neither_a_file_nor_a_link_is_refused_by_name(tree: Path) -> None:
+    os.mkfifo(tree / "shop" / "pipe")
+    with pytest.raises(AnsibleError, match="shop/pipe"):
+        look({"path": str(tree)})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_directory_that_cannot_be_read_is_refused_by_name(tree: Path) -> None:
-    (tree / "shop").chmod(0)
-    with pytest.raises(AnsibleError, match="shop"):
-        digest(tree)
+@pytest.mark.parametrize("name", ["shop", "run.sh"])
+def test_what_cannot_be_read_is_refused_by_name(tree: Path, name: str) -> None:
+    (tree / name).chmod(0)
+    with pytest.raises(AnsibleError, match=name):
+        look({"path": str(tree)})
 
 
 def test_a_file_of_the_tree_is_read_and_a_missing_one_is_none(tree: Path) -> None:
-    assert Tree(str(tree)).read("shop/__init__.py") == "app = 1\n"
-    assert Tree(str(tree)).read("requirements.txt") is None
+    (tree / ".env").write_text("not for hosts")
+    assert look({"path": str(tree)}).read("./shop/__init__.py") == "app = 1\n"
+    for name in ("requirements.txt", ".env", "../tree/run.sh"):
+        assert look({"path": str(tree)}).read(name) is None
 
 
 @pytest.mark.parametrize(
@@ -178,37 +244,57 @@ class Repository:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+def repository(tmp_path: Path) -> Repository:
     if not shutil.which("git"):
         pytest.skip("git is not installed")
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setattr(sources, "CACHE", str(tmp_path / "cache" / "baremetal.web"))
     return Repository(tmp_path / "repository")
 
 
-def content(repository: Path | str, version: str = "HEAD") -> str | None:
-    with open_source({"git": {"repo": str(repository), "version": version}}, search_path(None)) as tree:
-        return tree.read("file")
+@pytest.fixture
+def content(new_run: Callable[[], Path]) -> Callable[..., str | None]:
+    """Return what a repository's file holds in a run of now."""
+
+    def _content(repository: Path | str, version: str = "HEAD") -> str | None:
+        new_run()
+        with open_source({"git": {"repo": str(repository), "version": version}}, search_path(None)) as tree:
+            return tree.read("file")
+
+    return _content
+
+
+Content = Callable[..., str | None]
 
 
 @pytest.mark.parametrize(
     ("version", "expected"),
     [("HEAD", "two"), ("main", "two"), ("feature", "three"), ("v1", "one"), ("first", "one"), ("third", "three")],
 )
-def test_a_branch_a_tag_and_a_commit_are_versions(repository: Repository, version: str, expected: str) -> None:
+def test_a_branch_a_tag_and_a_commit_are_versions(
+    repository: Repository, content: Content, version: str, expected: str
+) -> None:
     assert content(repository.path, getattr(repository, version, version)) == expected
 
 
-def test_the_version_of_a_repository_names_the_commit(repository: Repository) -> None:
-    with open_source({"git": {"repo": str(repository.path), "version": "feature"}}, []) as tree:
-        assert tree.version == f"feature ({repository.third[:12]})"
+def test_a_repository_gives_its_commit_and_the_version_that_was_asked_for(repository: Repository) -> None:
+    tree = look({"git": {"repo": str(repository.path), "version": "feature"}})
+    assert (tree.version, tree.commit) == ("feature", repository.third)
+
+
+@pytest.mark.parametrize(("version", "expected"), [("HEAD", "1.2"), ("main", "1.2"), ("v2", "v2")])
+def test_a_tag_is_a_version_and_what_moves_has_the_one_that_its_project_declares(
+    repository: Repository, version: str, expected: str
+) -> None:
+    (repository.path / "pyproject.toml").write_text('[project]\nversion = "1.2"\n')
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "-m", "project")
+    repository.git("tag", "v2")
+    assert look({"git": {"repo": str(repository.path), "version": version}}).version == expected
 
 
 @pytest.mark.parametrize("version", ["no-such-branch", "0" * 40, "--help", "main:file", ""])
-def test_an_unknown_version_is_refused_by_repository_and_version(repository: Repository, version: str) -> None:
+def test_an_unknown_version_is_refused_by_repository_and_version(
+    repository: Repository, content: Content, version: str
+) -> None:
     with pytest.raises(AnsibleError) as refusal:
         content(repository.path, version)
     assert repr(version) in str(refusal.value)
@@ -216,40 +302,40 @@ def test_an_unknown_version_is_refused_by_repository_and_version(repository: Rep
 
 
 def test_a_repository_that_cannot_be_read_is_refused_with_gits_own_words(
-    repository: Repository, tmp_path: Path
+    repository: Repository, content: Content, tmp_path: Path
 ) -> None:
     with pytest.raises(AnsibleError, match=r"git \w+ failed: .*no-such-repository"):
         content(tmp_path / "no-such-repository")
 
 
-def test_a_repository_that_went_away_is_named(repository: Repository) -> None:
+def test_a_repository_that_went_away_is_named(repository: Repository, content: Content) -> None:
     content(repository.path)
     repository.path.rename(repository.path.with_name("elsewhere"))
     with pytest.raises(AnsibleError, match=f"{repository.path}"):
         content(repository.path)
 
 
-def test_a_branch_moves_on_between_two_releases(repository: Repository) -> None:
+def test_a_branch_moves_on_between_two_releases(repository: Repository, content: Content) -> None:
     assert content(repository.path, "main") == "two"
     repository.commit("four")
     assert content(repository.path, "main") == "four"
 
 
-def test_a_branch_that_was_rewritten_is_followed(repository: Repository) -> None:
+def test_a_branch_that_was_rewritten_is_followed(repository: Repository, content: Content) -> None:
     assert content(repository.path, "main") == "two"
     repository.git("reset", "--quiet", "--hard", repository.first)
     repository.commit("other")
     assert content(repository.path, "main") == "other"
 
 
-def test_a_branch_that_was_deleted_is_unknown(repository: Repository) -> None:
+def test_a_branch_that_was_deleted_is_unknown(repository: Repository, content: Content) -> None:
     assert content(repository.path, "feature") == "three"
     repository.git("branch", "--quiet", "-D", "feature")
     with pytest.raises(AnsibleError, match="'feature'"):
         content(repository.path, "feature")
 
 
-def test_head_is_the_default_branch_of_today(repository: Repository) -> None:
+def test_head_is_the_default_branch_of_today(repository: Repository, content: Content) -> None:
     assert content(repository.path) == "two"
     repository.git("branch", "--quiet", "-m", "main", "trunk")
     repository.commit("four")
@@ -257,7 +343,7 @@ def test_head_is_the_default_branch_of_today(repository: Repository) -> None:
 
 
 def test_a_relative_repository_is_found_again_when_it_is_in_the_cache(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch
+    repository: Repository, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(repository.path.parent)
     assert content("./repository") == "two"
@@ -265,21 +351,311 @@ def test_a_relative_repository_is_found_again_when_it_is_in_the_cache(
     assert content("./repository") == "four"
 
 
-def test_the_cache_is_closed_to_others_and_holds_no_work_tree(repository: Repository) -> None:
+def test_the_cache_is_closed_to_others_and_holds_no_work_tree(repository: Repository, content: Content) -> None:
     content(repository.path)
     cache = Path(sources.CACHE)
     assert cache.stat().st_mode & 0o777 == 0o700
     assert not list(cache.rglob("file"))
 
 
-def test_a_source_leaves_nothing_behind(
+def test_a_tag_that_was_moved_is_followed_and_a_deleted_one_unknown(repository: Repository, content: Content) -> None:
+    assert content(repository.path, "v1") == "one"
+    repository.git("tag", "--force", "-a", "-m", "v1", "v1", repository.third)
+    assert content(repository.path, "v1") == "three"
+    repository.git("tag", "--delete", "v1")
+    with pytest.raises(AnsibleError, match="'v1'"):
+        content(repository.path, "v1")
+
+
+def test_a_repository_with_a_submodule_is_refused_by_its_name(repository: Repository, content: Content) -> None:
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{repository.first},vendor/lib")
+    repository.git("commit", "--quiet", "-m", "submodule")
+    with pytest.raises(AnsibleError, match="submodule vendor/lib"):
+        content(repository.path)
+
+
+@pytest.mark.parametrize(("port", "said"), [(1, "failed"), (0, "failed")])
+def test_no_credentials_of_a_repository_are_shown(content: Content, port: int, said: str) -> None:
+    with pytest.raises(AnsibleError, match=said) as refusal:
+        content(f"http://me:hunter2@127.0.0.1:{port}/repository")
+    assert "hunter2" not in str(refusal.value)
+    assert "127.0.0.1" in str(refusal.value)
+
+
+def test_a_hook_of_another_repository_does_not_lead_git_astray(
+    repository: Repository, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Repository(tmp_path / "other")
+    monkeypatch.setenv("GIT_DIR", str(other.path / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other.path / ".git" / "index"))
+    assert content(repository.path, repository.third) == "three"
+    assert look({"path": str(repository.path)}).commit == repository.second
+
+
+# --- a directory that git knows
+
+
+def test_of_a_work_tree_only_what_git_tracks_is_taken_as_it_is_in_the_directory(repository: Repository) -> None:
+    (repository.path / "untracked").write_text("secret")
+    (repository.path / "file").write_text("changed")
+    tree = look({"path": str(repository.path)})
+    assert list(tree.files()) == ["file"]
+    assert tree.read("file") == "changed"
+
+
+def test_what_is_tracked_belongs_to_the_app_whatever_its_name(repository: Repository) -> None:
+    for name in ("shop/venv/__init__.py", "node_modules/a.js", "with space/\u00e9\n.txt"):
+        (repository.path / name).parent.mkdir(parents=True)
+        (repository.path / name).touch()
+        repository.git("add", "--force", name)
+    expected = ["file", "node_modules/a.js", "shop/venv/__init__.py", "with space/\u00e9\n.txt"]
+    assert list(look({"path": str(repository.path)}).files()) == expected
+
+
+def test_a_work_tree_without_changes_is_the_same_release_as_its_repository(repository: Repository) -> None:
+    (repository.path / "venv").mkdir()
+    (repository.path / "venv" / "run.sh").write_text("#!/bin/sh\n")
+    (repository.path / "venv" / "run.sh").chmod(0o755)
+    (repository.path / "link").symlink_to("venv/run.sh")
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "-m", "more")
+    directory = look({"path": str(repository.path)})
+    remote = look({"git": {"repo": str(repository.path), "version": "main"}})
+    assert directory.digest() == remote.digest()
+    assert directory.commit == remote.commit
+
+
+def test_a_directory_in_a_work_tree_is_taken_without_what_is_beside_it(repository: Repository) -> None:
+    (repository.path / "apps" / "shop").mkdir(parents=True)
+    (repository.path / "apps" / "shop" / "a.py").touch()
+    (repository.path / "apps" / "shop" / "b.py").touch()
+    repository.git("add", "apps/shop/a.py")
+    repository.git("commit", "--quiet", "-m", "shop")
+    (repository.path / "file").write_text("a change elsewhere")
+    tree = look({"path": "apps/shop"}, repository.path)
+    assert list(tree.files()) == ["a.py"]
+    assert tree.commit == repository.git("rev-parse", "HEAD")
+
+
+def test_a_directory_of_which_git_tracks_nothing_is_taken_as_it_is(repository: Repository) -> None:
+    (repository.path / "build").mkdir()
+    (repository.path / "build" / "a.py").touch()
+    (repository.path / "build" / ".env").touch()
+    tree = look({"path": str(repository.path / "build")})
+    assert (list(tree.files()), tree.commit) == (["a.py"], "")
+
+
+def test_the_commit_of_a_work_tree_says_whether_tracked_files_differ(
+    repository: Repository, new_run: Callable[[], Path]
+) -> None:
+    def commit() -> str:
+        new_run()
+        return look({"path": str(repository.path)}).commit
+
+    (repository.path / "untracked").touch()
+    assert commit() == repository.second
+    (repository.path / "file").write_text("changed")
+    assert commit() == f"{repository.second}-dirty"
+    repository.git("add", "file")
+    assert commit() == f"{repository.second}-dirty"
+
+
+def test_a_work_tree_before_its_first_commit_has_none(tmp_path: Path, repository: Repository) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.py").touch()
+    subprocess.run(["git", "init", "--quiet", "."], cwd=tmp_path / "new", check=True)
+    subprocess.run(["git", "add", "."], cwd=tmp_path / "new", check=True)
+    tree = look({"path": str(tmp_path / "new")})
+    assert (list(tree.files()), tree.commit) == (["a.py"], "")
+
+
+def test_a_tracked_file_that_is_gone_is_left_out(repository: Repository, tmp_path: Path) -> None:
+    for name in ("gone", "replaced", "moved/a"):
+        (repository.path / name).parent.mkdir(exist_ok=True)
+        (repository.path / name).touch()
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "-m", "more")
+    (repository.path / "gone").unlink()
+    (repository.path / "replaced").unlink()
+    (repository.path / "replaced").mkdir()
+    (repository.path / "moved").rename(tmp_path / "moved")
+    (repository.path / "moved").symlink_to(tmp_path / "moved")  # for git, what was in it is gone
+    tree = look({"path": str(repository.path)})
+    assert list(tree.files()) == ["file"]
+    assert tree.commit.endswith("-dirty")
+
+
+def test_a_work_tree_with_a_submodule_is_refused_by_its_name(repository: Repository) -> None:
+    subprocess.run(["git", "init", "--quiet", "lib"], cwd=repository.path, check=True)
+    (repository.path / "lib" / "x").touch()
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.com")
+    subprocess.run(["git", "add", "x"], cwd=repository.path / "lib", check=True)
+    subprocess.run(["git", *identity, "commit", "--quiet", "-m", "x"], cwd=repository.path / "lib", check=True)
+    repository.git("add", "lib")
+    with pytest.raises(AnsibleError, match="submodule lib"):
+        look({"path": str(repository.path)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_work_tree_of_another_user_is_refused_with_the_way_out(repository: Repository) -> None:
+    for path in (repository.path, repository.path / ".git"):
+        os.chown(path, 12345, 12345)
+    (repository.path / "app").mkdir()
+    with pytest.raises(AnsibleError) as refusal:
+        look({"path": str(repository.path / "app")})
+    assert str(repository.path / "app") in str(refusal.value)
+    assert f"safe.directory '{repository.path}'" in str(refusal.value)
+
+
+def test_a_work_tree_is_refused_where_git_is_missing(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.tempfile, "tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
-    with open_source({"git": {"repo": str(repository.path), "version": "main"}}, []) as tree:
-        assert Path(tree.root).is_relative_to(tmp_path / "temporary")
-    assert not list((tmp_path / "temporary").iterdir())
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(AnsibleError, match="git is not installed"):
+        look({"path": str(repository.path)})
+
+
+# --- who signed it
+
+
+class Signer:
+    """Somebody with a key; commits and tags in a repository with it."""
+
+    def __init__(self, repository: Repository, signers: Path, *options: str):
+        self.repository = repository
+        self.signers = signers
+        self.options = [word for option in options for word in ("-c", option)]
+
+    def tag(self, name: str) -> None:
+        self.repository.git(*self.options, "tag", "-s", "-m", name, name)
+
+    def commit(self, content: str) -> None:
+        (self.repository.path / "file").write_text(content)
+        self.repository.git(*self.options, "commit", "--quiet", "-S", "-a", "-m", content)
+
+
+def with_ssh(repository: Repository, directory: Path) -> Signer:
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("ssh-keygen is not installed")
+    directory.mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "key"], check=True)
+    (directory / "signers").write_text(f"me@example.com {(directory / 'key.pub').read_text()}")
+    return Signer(repository, directory / "signers", "gpg.format=ssh", f"user.signingKey={directory / 'key'}")
+
+
+def with_gpg(repository: Repository, directory: Path) -> Signer:
+    if not shutil.which("gpg"):
+        pytest.skip("gpg is not installed")
+    home = Path(tempfile.mkdtemp(prefix="gnupg-"))  # its agent's socket allows no long path
+    directory.mkdir()
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
+    try:
+        parameters = "%no-protection\nKey-Type: eddsa\nKey-Curve: ed25519\nName-Email: me@example.com\n%commit\n"
+        subprocess.run([*gpg, "--generate-key"], input=parameters.encode(), capture_output=True, check=True)
+        exported = subprocess.run([*gpg, "--armor", "--export"], capture_output=True, check=True).stdout
+        secret = subprocess.run([*gpg, "--export-secret-keys"], capture_output=True, check=True).stdout
+        (directory / "signers").write_bytes(exported)
+        (directory / "secret").write_bytes(secret)
+    finally:
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], capture_output=True, check=False)
+        shutil.rmtree(home)
+    # What signs brings the key along and takes it away again, with the agent that it needs.
+    program = directory / "sign"
+    program.write_text(
+        "#!/bin/sh\nGNUPGHOME=$(mktemp -d) || exit 1\nexport GNUPGHOME\n"
+        f"gpg --batch --quiet --import '{directory / 'secret'}' 2>&-\n"
+        'gpg --batch "$@"; status=$?\ngpgconf --kill all; rm -rf "$GNUPGHOME"; exit $status\n'
+    )
+    program.chmod(0o755)
+    return Signer(repository, directory / "signers", f"gpg.program={program}", "user.signingKey=me@example.com")
+
+
+@pytest.fixture(params=[with_ssh, with_gpg], ids=["ssh", "gpg"])
+def signer(request: pytest.FixtureRequest, repository: Repository, tmp_path: Path) -> Signer:
+    return request.param(repository, tmp_path / "signer")
+
+
+def signed(signer: Signer, version: str) -> str | None:
+    git = {"repo": str(signer.repository.path), "version": version, "signers": signer.signers.name}
+    return look({"git": git}, signer.signers.parent).read("file")
+
+
+def test_a_tag_or_a_commit_that_a_signer_signed_is_taken(signer: Signer) -> None:
+    signer.tag("v2")  # of a commit that nobody signed
+    assert signed(signer, "v2") == "two"
+    signer.commit("three, signed")
+    assert signed(signer, "main") == "three, signed"
+    signer.repository.git("tag", "-a", "-m", "not signed", "v3")
+    assert signed(signer, "v3") == "three, signed"
+
+
+@pytest.mark.parametrize("version", ["main", "v1", "HEAD"])
+def test_what_nobody_signed_is_refused(signer: Signer, version: str) -> None:
+    with pytest.raises(AnsibleError, match=rf"'{version}' has no good signature .*{signer.signers}: it is not signed"):
+        signed(signer, version)
+
+
+def test_what_somebody_else_signed_is_refused(signer: Signer, tmp_path: Path) -> None:
+    other = (with_gpg if "gpg.program" in str(signer.options) else with_ssh)(signer.repository, tmp_path / "other")
+    other.tag("v2")
+    other.commit("three, signed")
+    for version, what in (("v2", "tag v2"), ("main", "commit")):
+        with pytest.raises(AnsibleError, match=f"{what}.*has no good signature"):
+            signed(signer, version)
+
+
+def test_the_keys_of_the_user_that_runs_ansible_do_not_count(
+    signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = (with_ssh if "gpg.program" in str(signer.options) else with_gpg)(signer.repository, tmp_path / "other")
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "gnupg"))
+    (tmp_path / "gnupg").mkdir(0o700)
+    if "gpg.program" in str(other.options):
+        subprocess.run(["gpg", "--batch", "--quiet", "--import", str(other.signers)], capture_output=True, check=True)
+    config = tmp_path / "gitconfig"
+    config.write_text(f'[gpg "ssh"]\nallowedSignersFile = {other.signers}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    other.commit("three, signed")
+    assert subprocess.run(["git", "verify-commit", "HEAD"], cwd=signer.repository.path, check=False).returncode == 0
+    with pytest.raises(AnsibleError, match="has no good signature"):
+        signed(signer, "main")
+
+
+def test_a_commit_that_was_changed_after_it_was_signed_is_refused(signer: Signer) -> None:
+    signer.commit("three, signed")
+    text = subprocess.run(
+        ["git", "cat-file", "commit", "HEAD"], cwd=signer.repository.path, capture_output=True, check=True
+    ).stdout.replace(b"three, signed", b"three, forged")
+    command = ["git", "hash-object", "-t", "commit", "-w", "--stdin"]
+    forged = subprocess.run(command, cwd=signer.repository.path, input=text, capture_output=True, check=True).stdout
+    signer.repository.git("update-ref", "refs/heads/main", forged.decode().strip())
+    with pytest.raises(AnsibleError, match="has no good signature"):
+        signed(signer, "main")
+
+
+def test_a_signed_tag_in_the_place_of_another_is_refused_with_both_names(signer: Signer) -> None:
+    signer.tag("v2")
+    signer.repository.git("update-ref", "refs/tags/v3", "v2")
+    with pytest.raises(AnsibleError, match=r"'v3'.*'v2'"):
+        signed(signer, "v3")
+    assert signed(signer, "refs/tags/v2") == signed(signer, signer.repository.git("rev-parse", "v2")) == "two"
+
+
+def test_a_public_key_without_a_name_is_no_list_of_signers(repository: Repository, tmp_path: Path) -> None:
+    signer = with_ssh(repository, tmp_path / "signer")
+    signer.signers.write_text((tmp_path / "signer" / "key.pub").read_text())
+    with pytest.raises(AnsibleError, match=r"a line that starts with ssh-ed25519"):
+        signed(signer, "main")
+
+
+def test_damaged_keys_are_refused_by_their_file(repository: Repository, tmp_path: Path) -> None:
+    signer = with_gpg(repository, tmp_path / "signer")
+    signer.signers.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnothing\n-----END PGP PUBLIC KEY BLOCK-----\n")
+    with pytest.raises(AnsibleError, match=f"gpg cannot read the keys of {signer.signers}"):
+        signed(signer, "main")
+
+
+# --- an archive, a wheel
 
 
 @pytest.fixture
@@ -303,24 +679,32 @@ def test_an_archive_is_unpacked_and_its_single_top_directory_stripped(
     pack: Callable[..., Path], kind: str, top: bool
 ) -> None:
     archive = pack(kind, top)
-    with open_source({"archive": {"path": archive.name, "checksum": sha256(archive)}}, [str(archive.parent)]) as tree:
-        assert tree.read("shop/__init__.py") == "app = 1\n"
-        assert tree.version == archive.name
+    tree = look({"archive": {"path": archive.name, "checksum": sha256(archive)}}, archive.parent)
+    assert tree.read("shop/__init__.py") == "app = 1\n"
+    assert (tree.version, tree.commit) == (archive.name, "")
 
 
-def test_a_program_in_an_archive_stays_executable(pack: Callable[..., Path], tree: Path) -> None:
-    with open_source({"archive": {"path": str(pack("gztar"))}}, []) as opened:
-        assert opened.digest() == digest(tree)
+def test_an_archive_has_the_version_that_its_project_declares(pack: Callable[..., Path], tree: Path) -> None:
+    (tree / "pyproject.toml").write_text('[project]\nversion = "1.2"\n')
+    archive = pack("gztar")
+    assert look({"archive": {"path": str(archive), "checksum": sha256(archive)}}).version == "1.2"
 
 
-def test_an_archive_with_another_checksum_is_refused_with_both(pack: Callable[..., Path]) -> None:
-    archive, wanted = pack("gztar"), f"sha256:{'0' * 64}"
-    with (
-        pytest.raises(AnsibleError) as refusal,
-        open_source({"archive": {"path": str(archive), "checksum": wanted}}, []),
-    ):
-        pass
-    for part in (archive.name, sha256(archive), wanted):
+def test_an_archive_of_a_directory_is_the_same_release(pack: Callable[..., Path], tree: Path, digest: Digest) -> None:
+    (tree / "shop" / "__pycache__").mkdir()
+    (tree / "shop" / "__pycache__" / "a.pyc").touch()
+    archive = pack("gztar")
+    assert look({"archive": {"path": str(archive), "checksum": sha256(archive)}}).digest() == digest(tree)
+
+
+@pytest.mark.parametrize("kind", ["archive", "wheel"])
+def test_a_file_with_another_checksum_is_refused_with_both(
+    pack: Callable[..., Path], tmp_path: Path, kind: str
+) -> None:
+    file, wanted = pack("zip").rename(tmp_path / "shop-1.2-py3-none-any.whl"), f"sha256:{'0' * 64}"
+    with pytest.raises(AnsibleError) as refusal:
+        look({kind: {"path": str(file), "checksum": wanted}})
+    for part in (file.name, sha256(file), wanted):
         assert part in str(refusal.value)
 
 
@@ -329,37 +713,176 @@ def test_an_archive_that_leads_out_of_its_place_is_refused(tmp_path: Path) -> No
     (tmp_path / "payload").write_text("evil")
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(tmp_path / "payload", "../../evil")
-    with (
-        pytest.raises((AnsibleError, tarfile.TarError), match="evil"),
-        open_source({"archive": {"path": str(archive)}}, []),
-    ):
-        pass
+    with pytest.raises(AnsibleError, match=r"evil\.tar\.gz .*evil"):
+        look({"archive": {"path": str(archive), "checksum": sha256(archive)}})
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4"])
+def test_what_is_no_archive_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "packed.tar.gz"
+    archive.write_bytes(content)
+    with pytest.raises(AnsibleError, match=r"packed\.tar\.gz cannot be unpacked"):
+        look({"archive": {"path": str(archive), "checksum": sha256(archive)}})
 
 
 @pytest.fixture
-def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Serve the temporary directory over HTTP on loopback; return its address."""
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """Serve the temporary directory over HTTP on loopback; return its address, and the list of what is asked."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    asked: list[str] = []
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_arguments: object) -> None:
-            pass
+            asked.append(self.path)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
         thread.join()
 
 
-def test_an_archive_is_fetched_and_held_against_its_checksum(pack: Callable[..., Path], web: str) -> None:
+Web = tuple[str, list[str]]
+
+
+def test_an_archive_is_fetched_and_held_against_its_checksum(pack: Callable[..., Path], web: Web) -> None:
     archive = pack("gztar")
-    url = f"{web}/{archive.name}?token=a/b"
-    with open_source({"archive": {"url": url, "checksum": sha256(archive)}}, []) as tree:
-        assert tree.read("shop/__init__.py") == "app = 1\n"
-    with (
-        pytest.raises(AnsibleError, match="checksum"),
-        open_source({"archive": {"url": url, "checksum": f"sha256:{'0' * 64}"}}, []),
-    ):
-        pass
+    url = f"{web[0]}/{archive.name}?token=a/b"
+    assert look({"archive": {"url": url, "checksum": sha256(archive)}}).read("shop/__init__.py") == "app = 1\n"
+    with pytest.raises(AnsibleError, match="checksum"):
+        look({"archive": {"url": url, "checksum": f"sha256:{'0' * 64}"}})
+
+
+def test_an_address_that_gives_nothing_is_named_without_its_credentials(web: Web) -> None:
+    url = f"{web[0].replace('//', '//me:hunter2@')}/missing.tar.gz?token=hunter3"
+    with pytest.raises(AnsibleError, match=r"/missing\.tar\.gz cannot be fetched: .*404") as refusal:
+        look({"archive": {"url": url, "checksum": f"sha256:{'0' * 64}"}})
+    assert "hunter" not in str(refusal.value)
+
+
+def test_a_wheel_comes_with_the_requirements_of_the_controller(tmp_path: Path) -> None:
+    wheel = tmp_path / "hello_flask-1.2-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "hello.txt").write_text("flask==3.1\n")
+    source = {"wheel": {"path": wheel.name, "checksum": sha256(wheel)}}
+    tree = look(source, tmp_path, requirements="locks/hello.txt")
+    assert (tree.wheel, tree.version, tree.commit) == (wheel.name, "1.2", "")
+    assert list(tree.files()) == ["hello.txt", wheel.name]
+    assert tree.read("hello.txt") == "flask==3.1\n"
+    assert (Path(tree.root) / tree.wheel).read_bytes() == b"wheel"
+    assert list(look(source, tmp_path).files()) == [wheel.name]
+
+
+def test_a_wheel_keeps_its_name_on_its_way_from_an_address(tmp_path: Path, web: Web) -> None:
+    wheel = tmp_path / "hello_flask-1.2+local-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    url = f"{web[0]}/{wheel.name.replace('+', '%2B')}?token=a/b#sha256=1"
+    tree = look({"wheel": {"url": url, "checksum": sha256(wheel)}})
+    assert (tree.wheel, tree.version) == (wheel.name, "1.2+local")
+
+
+@pytest.mark.parametrize("kind", ["path", "archive"])
+def test_only_a_wheel_is_a_wheel(pack: Callable[..., Path], tree: Path, kind: str) -> None:
+    archive = pack("zip")
+    source = {"path": str(tree)} if kind == "path" else {"archive": {"path": str(archive), "checksum": sha256(archive)}}
+    assert look(source).wheel == ""
+
+
+# --- once in a run
+
+
+def ask(source: dict[str, Any], answers: Any) -> None:
+    try:
+        with open_source(source, []) as tree, tempfile.NamedTemporaryFile() as archive:
+            tree.pack(archive.name)
+            answers.put((tree.digest(), tree.version, sha256(Path(archive.name))))
+    except AnsibleError as error:
+        answers.put(str(error))
+
+
+def by_forks(source: dict[str, Any], number: int = 5) -> list[Any]:
+    """Return what the forks of a run got that asked at the same time."""
+    answers = FORK.Queue()
+    forks = [FORK.Process(target=ask, args=(source, answers)) for _ in range(number)]
+    for fork in forks:
+        fork.start()
+    got = [answers.get(timeout=60) for _ in forks]
+    for fork in forks:
+        fork.join(60)
+    return got
+
+
+def test_an_archive_is_fetched_once_for_all_forks_of_a_run(
+    pack: Callable[..., Path], web: Web, new_run: Callable[[], Path]
+) -> None:
+    archive = pack("gztar")
+    source = {"archive": {"url": f"{web[0]}/{archive.name}", "checksum": sha256(archive)}}
+    for number in (1, 2):
+        assert len(set(by_forks(source))) == 1
+        assert len(web[1]) == number
+        new_run()
+
+
+def test_what_cannot_be_fetched_is_tried_once_for_those_who_wait_and_again_for_those_who_come_later(
+    web: Web, run: Path
+) -> None:
+    source = {"archive": {"url": f"{web[0]}/missing.tar.gz", "checksum": f"sha256:{'0' * 64}"}}
+    with pytest.raises(AnsibleError):
+        look(source)
+    (lock,) = (run / "baremetal.web").glob("*.lock")
+    web[1].clear()
+    answers = FORK.Queue()
+    forks = [FORK.Process(target=ask, args=(source, answers)) for _ in range(5)]
+    with open(lock, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for fork in forks:
+            fork.start()
+        time.sleep(1)  # until all of them wait
+    got = {answers.get(timeout=60) for _ in forks}
+    for fork in forks:
+        fork.join(60)
+    assert len(got) == len(web[1]) / 2 == 1  # http.server logs an error and its request
+    with pytest.raises(AnsibleError, match="404"):
+        look(source)
+    assert len(web[1]) == 4
+
+
+@pytest.mark.parametrize("kind", ["path", "git"])
+def test_all_hosts_of_a_run_get_the_same_whatever_happens_to_the_source_meanwhile(
+    repository: Repository, new_run: Callable[[], Path], tmp_path: Path, kind: str
+) -> None:
+    path = str(repository.path)
+    source = {"path": path} if kind == "path" else {"git": {"repo": path, "version": "main"}}
+    before, archive = look(source), tmp_path / "packed.tar.gz"
+    repository.commit("four")
+    assert look(source).digest() == before.digest()
+    assert look(source).read("file") == "two"
+    look(source).pack(str(archive))
+    with tarfile.open(archive) as tar:
+        assert tar.extractfile("file").read() == b"two"
+    new_run()
+    assert look(source).read("file") == "four"
+
+
+def test_an_attempt_that_was_cut_off_leaves_nothing_that_counts(tree: Path, run: Path) -> None:
+    expected = look({"path": str(tree)}).digest()
+    (about,) = run.rglob("about.json")
+    about.unlink()
+    (about.parent / "tree" / "half").touch()
+    again = look({"path": str(tree)})
+    assert again.digest() == expected
+    assert not (Path(again.root) / "half").exists()
+
+
+def test_a_source_leaves_nothing_outside_the_directory_of_the_run(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Path
+) -> None:
+    monkeypatch.setattr(sources.tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    tree = look({"git": {"repo": str(repository.path), "version": "main"}})
+    assert Path(tree.root).is_relative_to(run)
+    assert not list((tmp_path / "temporary").iterdir())
+    assert {path.name for path in Path(tree.root).parent.iterdir()} == {"about.json", "tree"}
+    assert Path(tree.root).parent.stat().st_mode & 0o777 == 0o700

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import hashlib
+import http.client
+import itertools
 import json
 import os
 import re
@@ -12,9 +15,11 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -23,7 +28,8 @@ import yaml
 
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
-from conftest import GROUP, OWNER, ROOT, run_ansible
+from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
+from conftest import listens as unix_listens
 
 Text = Callable[[str], str]
 
@@ -61,6 +67,13 @@ def nginx_site(*locations: Mapping[str, Any], nginx_ipv6_enabled: bool = True, *
 
 def location(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
     return {"name": name, "prefix": prefix, "servers": [f"unix:/srv/{name}.sock"], **more}
+
+
+def slots(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
+    """Return a location whose requests move while a file exists."""
+    alternative = {"file": f"/srv/{name}/slots/b", "servers": [f"unix:/srv/{name}/slots/b.sock"]}
+    servers, backups = [f"unix:/srv/{name}/slots/a.sock"], [f"unix:/srv/{name}/current.sock"]
+    return location(name, prefix, **{"servers": servers, "alternative": alternative, "backups": backups, **more})
 
 
 def supervisord(**more: Any) -> dict[str, Any]:
@@ -106,6 +119,14 @@ RENDERINGS = {
         f"{CONF_D}/site.conf.j2",
         nginx_site(location("second", "/a.b~c"), server_names=["second.example"], catch_all_enabled=False),
     ),
+    "site-slots": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(slots("shop"), slots("api-2.x", "/api"))),
+    "site-everybody": Rendering(
+        f"{CONF_D}/site.conf.j2", nginx_site(slots("live"), server_names=[], address="127.0.0.1", listen=FREE_PORT)
+    ),
+    "site-retrying": Rendering(
+        f"{CONF_D}/site.conf.j2",
+        nginx_site(location("once", "/once", non_idempotent_enabled=True), slots("shop", non_idempotent_enabled=True)),
+    ),
     "50x": Rendering("nginx/templates/usr/local/share/nginx/50x.html.j2"),
     "path": Rendering(
         "python/templates/etc/profile.d/path.sh.j2",
@@ -119,15 +140,16 @@ RENDERINGS = {
     "group": Rendering("supervisor/templates/etc/sysusers.d/baremetal-supervisor.conf.j2"),
     "sysusers": Rendering("wsgi/templates/etc/sysusers.d/baremetal-web.conf.j2", wsgi(user="web")),
     **{f"gunicorn-{name}": Rendering(GUNICORN, wsgi(server={"worker_class": name})) for name in WORKER_CLASSES},
-    "gunicorn-address": Rendering(GUNICORN, wsgi(server={"bind": f"127.0.0.1:{FREE_PORT}"})),
     "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
 }
 # What tasks compute of a role's variables.
 PUBLISHED = {
     "publication": nginx_site(location("shop"), listen=80, server_names=["*.shop.example"]),
     "publication-shared": nginx_site(location("shop"), listen=80, catch_all_enabled=False),
+    "publication-everywhere": nginx_site(location("shop"), listen=80, address="0.0.0.0"),
+    "publication-address": nginx_site(location("shop"), listen=80, address="192.0.2.1", server_names=[]),
 }
-GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-") and name != "gunicorn-address"]
+GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-")]
 
 
 def play() -> list[dict[str, Any]]:
@@ -298,6 +320,47 @@ def test_ipv6_is_listened_on_unless_the_host_has_none(text: Text, server: str, m
     assert listens(text("site-ipv4"), server) == [f"18080{more}"]
 
 
+def test_a_site_with_an_address_listens_there_alone(text: Text) -> None:
+    assert listens(text("site-everybody"), "_") == [f"127.0.0.1:{FREE_PORT} default_server"]
+
+
+def test_a_site_without_names_answers_every_name_itself(text: Text) -> None:
+    config = text("site-everybody")
+    assert [found.block for found in directives(config) if found.words[0] == "listen"] == [("server _",)]
+    assert "444" not in config
+
+
+@pytest.mark.parametrize(("name", "place"), [("shop", "/"), ("api-2.x", "/api/")])
+def test_requests_go_to_the_alternative_servers_while_its_file_exists(text: Text, name: str, place: str) -> None:
+    config = text("site-slots")
+    found = settings(config, f"location {place}")
+    variable = found["proxy_pass"].removeprefix("http://")
+    assert found["set"] == f"{variable} {name}"
+    assert settings(config, f"if (-e /srv/{name}/slots/b)") == {"set": f"{variable} {name}.alternative"}
+    for group, slot in ((name, "a"), (f"{name}.alternative", "b")):
+        words = [found.words for found in directives(config) if found.block == (f"upstream {group}",)]
+        assert [" ".join(word[1:]) for word in words if word[0] == "server"] == [
+            f"unix:/srv/{name}/slots/{slot}.sock max_fails=0",
+            f"unix:/srv/{name}/current.sock max_fails=0 backup",
+        ]
+        assert ["keepalive", "16"] in words
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "retried"),
+    [
+        ("site-root", "/", None),
+        ("site-retrying", "/once/", "error timeout non_idempotent"),
+        ("site-slots", "/", "error"),
+        ("site-retrying", "/", "error non_idempotent"),
+    ],
+)
+def test_a_request_that_takes_too_long_is_not_sent_to_a_backup_as_well(
+    text: Text, name: str, place: str, retried: str | None
+) -> None:
+    assert settings(text(name), f"location {place}").get("proxy_next_upstream") == retried
+
+
 def test_an_unknown_host_gets_no_answer_from_the_one_site_of_a_port_that_catches_all(text: Text) -> None:
     assert settings(text("site-root"), "server _")["return"] == "444"
     assert not [found for found in directives(text("site-second")) if "default_server" in found.words]
@@ -313,26 +376,167 @@ def test_nginx_reads_the_sites_and_runs_as_the_platforms_own_user(text: Text, fa
     assert groups[family] == platform["user"]  # for its group may connect to the apps' sockets
 
 
-@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-@pytest.mark.parametrize("site", ["site-root", "site-prefix", "site-several", "site-ipv4"])
+NEEDS_NGINX = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+
+
+def nginx(place: Path, main: str, *sites: str) -> list[str]:
+    """Write nginx's configuration to a place where anybody may run it; return the command."""
+    for directory in ("etc/nginx/conf.d", "var/log/nginx", "run"):
+        (place / directory).mkdir(parents=True)
+    (place / "etc/nginx/mime.types").write_text("types {}\n")
+    conf_d = place / "etc/nginx/conf.d"
+    for index, site in enumerate(sites):
+        (conf_d / f"site-{index}.conf").write_text(site)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (conf_d / "temporary.conf").write_text("".join(f"{kind}_temp_path {place}/{kind};\n" for kind in kinds))
+    config = re.sub(r"(?<=[ \t])/(?=(etc|var|run|usr)/)", f"{place}/", main)
+    config = re.sub(r"^user .*;", f"user {OWNER} {GROUP};", config, flags=re.MULTILINE)
+    (place / "nginx.conf").write_text(config)
+    return ["nginx", "-p", str(place), "-c", str(place / "nginx.conf")]
+
+
+@NEEDS_NGINX
+@pytest.mark.parametrize(
+    "site", ["site-root", "site-prefix", "site-several", "site-ipv4", "site-slots", "site-everybody", "site-retrying"]
+)
 @pytest.mark.parametrize("main", ["nginx-Debian", "nginx-RedHat", "nginx-plain"])
 def test_nginx_takes_its_configuration(text: Text, tmp_path: Path, main: str, site: str) -> None:
-    for directory in ("etc/nginx/conf.d", "var/log/nginx", "run"):
-        (tmp_path / directory).mkdir(parents=True)
-    (tmp_path / "etc/nginx/mime.types").write_text("types {}\n")
-    conf_d = tmp_path / "etc/nginx/conf.d"
-    (conf_d / "shop.conf").write_text(text(site))
-    (conf_d / "second.conf").write_text(text("site-second"))
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    (conf_d / "temporary.conf").write_text("".join(f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in kinds))
-    config = re.sub(r"(?<=[ \t])/(?=(etc|var|run|usr)/)", f"{tmp_path}/", text(main))
-    config = re.sub(r"^user .*;", f"user {OWNER} {GROUP};", config, flags=re.MULTILINE)
-    (tmp_path / "nginx.conf").write_text(config)
-    command = ["nginx", "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = nginx(tmp_path, text(main), text(site), text("site-second"))
+    done = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     unexpected = [line for line in done.stderr.splitlines() if "[warn]" in line and '"user" directive' not in line]
     assert unexpected == []
+
+
+# Answers on a unix socket with its name and the size of what it got; keeps connections open.
+SERVER = """
+import http.server, socketserver, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        size = len(self.rfile.read(int(self.headers["Content-Length"] or 0)))
+        body = f"{sys.argv[2]} {size}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *arguments):
+        pass
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads, request_queue_size = True, 128
+
+Server(sys.argv[1], Handler).serve_forever()
+"""
+
+
+class Slots:
+    """Two servers behind nginx, told apart by a file; each has a name."""
+
+    def __init__(self, place: Path, start: Callable[..., subprocess.Popen]):
+        self.home = place / "live"
+        self.slots = self.home / "slots"
+        self.slots.mkdir(parents=True)
+        self.servers = {}
+        for slot in "ab":
+            (self.slots / f"{slot}.sock").symlink_to(self.home / f"release-{slot}.sock")
+            command = (sys.executable, "-c", SERVER, str(self.home / f"release-{slot}.sock"), slot)
+            self.servers[slot] = start(*command)
+        wait_until(lambda: all(unix_listens(self.slots / f"{slot}.sock") for slot in "ab"))
+        self.switch("a")
+
+    def switch(self, slot: str) -> None:
+        """Let all requests that come from now on go to a slot."""
+        if slot == "b":
+            (self.slots / "b").touch()
+        else:
+            (self.slots / "b").unlink(missing_ok=True)
+        (self.home / "next").symlink_to(f"release-{slot}.sock")
+        (self.home / "next").rename(self.home / "current.sock")
+
+
+@pytest.fixture
+def slots_behind_nginx(
+    text: Text, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., subprocess.Popen]
+) -> Iterator[Slots]:
+    place = tmp_path_factory.mktemp("n")  # short, for a socket's path may have 107 characters
+    found = Slots(place, start)
+    # Somebody's nginx.conf may remember files: a marker that is remembered would be seen too late.
+    remembers = "open_file_cache max=100 inactive=60s;\nopen_file_cache_errors on;\n"
+    main = re.sub(r"^worker_rlimit_nofile .*;$", "", text("nginx-plain"), flags=re.MULTILINE)
+    command = nginx(place, main, text("site-everybody").replace("/srv/", f"{place}/"), remembers)
+    master = start(*command, "-g", "daemon off;")
+    wait_until(lambda: (place / "run" / "nginx.pid").exists())
+    yield found
+    master.terminate()  # a master that is killed leaves its workers
+    master.wait(10)
+
+
+def ask(connection: http.client.HTTPConnection, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+    connection.request("POST" if body else "GET", "/", body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+class Visitor(threading.Thread):
+    """Asks without a pause; writes down when each question began and ended, and what was answered."""
+
+    def __init__(self, body: bytes | None, kept: bool):
+        super().__init__()
+        self.body, self.kept = body, kept
+        self.over = threading.Event()
+        self.answers: list[tuple[float, float, tuple[int, str]]] = []
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10)
+        while not self.over.is_set():
+            began = time.monotonic()
+            answer = ask(connection, self.body, **({} if self.kept else {"Connection": "close"}))
+            self.answers.append((began, time.monotonic(), answer))
+
+
+@NEEDS_NGINX
+def test_no_request_is_lost_and_none_goes_back_when_the_file_comes_and_goes(slots_behind_nginx: Slots) -> None:
+    kinds = [(None, True), (None, False), (b"x" * 100_000, True), (b"x", False)]
+    visitors = [Visitor(body, kept) for body, kept in kinds]
+    switches = []
+    for visitor in visitors:
+        visitor.start()
+    for slot in "ba" * 10:
+        slots_behind_nginx.switch(slot)
+        switches.append((time.monotonic(), slot))
+        time.sleep(0.1)
+    for visitor in visitors:
+        visitor.over.set()
+        visitor.join(10)
+    for visitor in visitors:
+        size = len(visitor.body or b"")
+        assert len(visitor.answers) > len(switches)
+        assert {answer for _, _, answer in visitor.answers} == {(200, f"a {size}"), (200, f"b {size}")}
+        for (since, slot), (until, _) in itertools.pairwise(switches):
+            within = [answer for began, ended, (_, answer) in visitor.answers if since < began < ended < until - 0.01]
+            assert {answer[0] for answer in within} <= {slot}
+
+
+@NEEDS_NGINX
+def test_a_request_whose_slot_ends_while_it_is_uploaded_is_answered_by_the_live_one(slots_behind_nginx: Slots) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10)) as connection:
+        assert ask(connection) == (200, "a 0")  # leaves an idle connection to the slot
+        connection.putrequest("POST", "/")
+        connection.putheader("Content-Length", "200000")
+        connection.endheaders(b"x" * 100_000)
+        time.sleep(0.2)  # nginx has chosen
+        slots_behind_nginx.switch("b")
+        slots_behind_nginx.servers["a"].kill()
+        slots_behind_nginx.servers["a"].wait(10)
+        connection.send(b"x" * 100_000)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"b 200000")
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
@@ -341,7 +545,9 @@ def test_a_site_is_published_when_nginx_mentions_its_file(text: Text, name: str)
     assert publication["expects"] == f"# configuration file {publication['file']['path']}:"  # as nginx -T says it
     assert publication["file"]["path"] == "/etc/nginx/conf.d/shop.conf"
     assert "server_name" in publication["file"]["content"]
-    assert publication["port"] == 80
+    address = PUBLISHED[name]["nginx_site"].get("address")
+    assert publication["port"] == (f"{address}:80" if address else "80")
+    assert publication["open"] == ([] if address else [80])  # in the firewall
 
 
 @pytest.mark.parametrize(
@@ -363,8 +569,19 @@ def test_a_port_where_somebody_else_listens_is_not_closed_to_unknown_names(
 ) -> None:
     conflict = json.loads(text("publication"))["conflict"]
     assert bool(re.search(conflict["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
+    everywhere = json.loads(text("publication-everywhere"))["conflict"]
+    assert bool(re.search(everywhere["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
     assert {"/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"} <= set(conflict["files"])
     assert json.loads(text("publication-shared"))["conflict"]["files"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [("listen 192.0.2.1:80;", True), ("listen 80;", False), ("listen 192x0.2.1:80;", False), ("listen 8080;", False)],
+)
+def test_an_address_where_somebody_else_listens_is_not_taken(text: Text, line: str, refused: bool) -> None:
+    conflict = json.loads(text("publication-address"))["conflict"]
+    assert bool(re.search(conflict["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
 
 
 @pytest.mark.parametrize(
@@ -381,6 +598,17 @@ def test_a_name_of_the_site_that_another_server_has_is_refused_and_others_confli
     text: Text, warning: str, refused: bool
 ) -> None:
     assert bool(re.search(json.loads(text("publication"))["forbids"], f"nginx: {warning}\n")) == refused
+
+
+@pytest.mark.parametrize(
+    ("warning", "refused"),
+    [
+        ('[warn] conflicting server name "_" on 192.0.2.1:80, ignored', True),
+        ('[warn] conflicting server name "_" on 0.0.0.0:80, ignored', False),
+    ],
+)
+def test_a_site_of_one_address_is_refused_for_that_address_alone(text: Text, warning: str, refused: bool) -> None:
+    assert bool(re.search(json.loads(text("publication-address"))["forbids"], f"nginx: {warning}\n")) == refused
 
 
 class Profile:
@@ -610,14 +838,3 @@ def test_gunicorn_shares_no_file_with_another_release_for_two_run_at_once(text: 
     assert found["bind"] == [f"unix:{APP_SOCKET}"]
     assert not {"pidfile", "control_socket"} & set(found)
     assert found["control_socket_disable"] is True
-
-
-def test_two_releases_can_listen_on_the_address_of_an_app_at_once(text: Text) -> None:
-    config = pytest.importorskip("gunicorn.config").Config()
-    servers = [SimpleNamespace(cfg=config, log=None, LISTENERS=[]) for _ in range(2)]
-    for server in servers:
-        configuration(text("gunicorn-address"))["when_ready"](server)
-    listeners = [listener for server in servers for listener in server.LISTENERS]
-    assert [listener.getsockname() for listener in listeners] == [("127.0.0.1", FREE_PORT)] * 2
-    for listener in listeners:
-        listener.close()

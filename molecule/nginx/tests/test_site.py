@@ -110,6 +110,38 @@ def test_a_refused_site_changes_nothing(host: Host, neighbour: Host, values: dic
     assert before[2] == 200
 
 
+def test_a_file_on_the_host_moves_all_requests_without_a_reload(host: Host, neighbour: Host) -> None:
+    elsewhere = {"file": "/srv/elsewhere", "servers": ["127.0.0.1:5001"]}  # where nobody answers
+    assert publish(host, {"locations": locations(alternative=elsewhere)})[0] == 0
+    statuses = []
+    for command in ("true", "touch /srv/elsewhere", "rm /srv/elsewhere"):
+        host.check_output(command)
+        statuses.append(ask(host, neighbour).status)
+    assert statuses == [200, 502, 200]
+    assert publish(host, {})[0] == 0
+
+
+def test_a_backup_answers_where_no_other_server_can(host: Host, neighbour: Host) -> None:
+    change = {"locations": locations(servers=["127.0.0.1:5001"], backups=["127.0.0.1:5000"])}
+    assert publish(host, change)[0] == 0
+    assert [ask(host, neighbour).status for _ in range(5)] == [200] * 5
+    assert publish(host, {})[0] == 0
+
+
+def test_a_site_of_one_address_is_reached_there_alone_and_under_any_name(host: Host, neighbour: Host) -> None:
+    there = {"address": "127.0.0.1", "listen": 5002}
+    assert publish(host, {**there, "server_names": []})[0] == 0
+    assert fetch(host, "http://127.0.0.1:5002/echo/").status == 200
+    assert fetch(neighbour, f"http://{name(host)}:5002/echo/").error == "ConnectionRefusedError"
+    # A reload would say that all is well, and listen where it did before.
+    code, output = publish(host, {"listen": 5002})
+    assert code == 2
+    assert "Port 5002 cannot be had while nginx.service listens on 127.0.0.1" in " ".join(output.split())
+    assert fetch(host, "http://127.0.0.1:5002/echo/").status == 200
+    assert publish(host, {})[0] == 0
+    assert ask(host, neighbour).status == 200
+
+
 def test_a_site_that_is_absent_is_no_longer_answered(host: Host, neighbour: Host) -> None:
     assert publish(host, {}, nginx_site_state="absent")[0] == 0
     assert ask(host, neighbour).error == "ConnectionRefusedError"

@@ -13,7 +13,7 @@ from testinfra.host import Host
 
 from probes import PROJECT, SENTENCE, name, play
 
-INVENTORY = PROJECT / "molecule" / "airgap" / "inventory"
+INVENTORY = PROJECT / "molecule" / "offline" / "inventory"
 HOSTS = {
     host: variables
     for group in yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["children"].values()
@@ -48,6 +48,11 @@ def described(source: Path) -> list[dict[str, Any]]:
     """Return the app with another source."""
     (app,) = yaml.safe_load((INVENTORY / "group_vars" / "wsgi.yml").read_text())["wsgi_apps"]
     return [{**app, "source": {"path": str(source)}}]
+
+
+def manifest(host: Host) -> dict[str, Any]:
+    """Return what is remembered of the live release."""
+    return json.loads(host.file(f"/srv/wsgi/{APP}/current/release.json").content_string)
 
 
 def controller() -> str:
@@ -107,6 +112,21 @@ def test_a_wheel_that_is_missing_is_named_with_what_to_do_and_the_app_stays(host
     assert answer(host) == SENTENCE
 
 
+def test_a_new_version_is_deployed_and_taken_back(host: Host, tmp_path: Path) -> None:
+    source = tmp_path / "app"
+    shutil.copytree(PROJECT / "files" / "hello_flask", source)
+    project = source / "pyproject.toml"
+    project.write_text(project.read_text().replace('version = "1.0.0"', 'version = "1.0.1"'))
+    limit = f"--limit={name(host)}"
+    code, output = play("playbooks/deploy.yml", limit, inventory=INVENTORY, app=APP, wsgi_apps=described(source))
+    assert code == 0
+    assert manifest(host)["version"] == "1.0.1"
+    assert answer(host) == SENTENCE
+    assert play("playbooks/rollback.yml", limit, inventory=INVENTORY, app=APP)[0] == 0
+    assert manifest(host)["version"] == "1.0.0"
+    assert answer(host) == SENTENCE
+
+
 def test_a_package_that_no_repository_has_is_named_with_those_that_were_asked(host: Host) -> None:
     code, output = play(
         str(INVENTORY.parent / "missing.yml"), f"--limit={name(host)}", inventory=INVENTORY, missing="no-such-package"
@@ -136,7 +156,7 @@ def test_a_key_that_was_not_promised_is_refused_before_any_host_is_touched(host:
     repository = {
         "name": "mirror",
         "url": f"{MIRROR}/Debian",
-        "key": str(PROJECT / ".fleet" / "airgap" / "mirror" / "key.asc"),
+        "key": str(PROJECT / ".fleet" / "offline" / "mirror" / "key.asc"),
         "fingerprints": ["0123456789" * 4],
     }
     code, output = converge(host, packages_repositories=[repository])
