@@ -26,6 +26,12 @@ def neighbour(host: Host, connect: Callable[[str], Host]) -> Host:
     )
 
 
+@pytest.fixture(scope="session")
+def client(connect: Callable[[str], Host]) -> Host:
+    """A host of the fleet that has no app, where visitors come from."""
+    return connect("supervisor-debian")
+
+
 @pytest.fixture(params=APPS, ids=lambda app: app.name)
 def app(request: pytest.FixtureRequest) -> App:
     """Each app of the inventory."""

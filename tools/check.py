@@ -25,12 +25,13 @@ SHARING = (
     "supervisor",
     "refusals",
     "release",
+    "bad_release",
     "reboot",
     "existing",
     "upgrade",
     "remove",
 )
-SCENARIOS = (*SHARING, "firewall", "offline")
+SCENARIOS = (*SHARING, "firewall", "offline", "fleet")
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,8 @@ class ActionModule(UploadingAction):
         file = app["python"]["requirements"]
         if file and not os.path.isfile(os.path.join(tree.root, file)):
             raise AnsibleActionFail(
-                f"app {app['name']}: python.requirements names {file!r}, which the source does not have."
+                f"app {app['name']}: python.requirements names {file!r}, which the source does not have "
+                "(does git track it?)."
             )
 
     def _call(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

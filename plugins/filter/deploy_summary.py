@@ -11,7 +11,7 @@ short_description: Show how a deploy or a rollback of the fleet ended
 description:
   - One line for each app of each host, which says where it came from, where it should go, and what is live now.
   - In check mode it is the plan, and says what would start anew.
-positional: answers
+positional: answers, plan
 options:
   _input:
     description: Names of the hosts.

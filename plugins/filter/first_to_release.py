@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: first_to_release
 short_description: Name the first host on which a release of an app is to go live
-description: Hosts on which the wanted release is live already do not count. Empty when there is none.
+description: Hosts on which the wanted release is live already, well or not, do not count. Empty when there is none.
 positional: answers, app
 options:
   _input:
@@ -34,7 +34,8 @@ from typing import Any
 def first_to_release(hosts: list[str], answers: Mapping[str, Any], app: str) -> str:
     """Return the host's name."""
     for host in hosts:
-        if not answers[host].get("wsgi_staged", {}).get(app, {"settled": True})["settled"]:
+        staged = answers[host].get("wsgi_staged", {}).get(app)
+        if staged and staged["current"] != staged["release"]:
             return host
     return ""
 

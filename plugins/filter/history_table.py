@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: history_table
 short_description: Show what happened to the apps of the fleet as a table
 description: One line for each entry of the audit logs of all hosts, newest last.
-positional: answers
+positional: answers, lines
 options:
   _input:
     description: Names of the hosts.

@@ -30,6 +30,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.files import write_f
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
 from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+    POLL_SECONDS,
     Supervisor,
     SupervisorError,
     render_program,
@@ -75,12 +76,13 @@ def _ask(connection: UnixConnection, path: str, host: str) -> str:
 
 
 def children(process: int) -> set[int]:
-    """Return the processes that a process has started itself."""
+    """Return the processes that a process has started itself and that have not ended."""
     found = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
-                if int(stream.read().rpartition(")")[2].split()[1]) == process:
+            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
+                state, parent, *_ = stream.read().rpartition(")")[2].split()
+                if int(parent) == process and state != "Z":
                     found.add(int(name))
     return found
 
@@ -206,6 +208,7 @@ class Activation:
             and home.occupant(home.slot) == self.release
             and set(self.programs.releases()) <= {self.release, home.former}
             and self.programs.of(home.former) in ([], [home.program(home.former)])
+            and "autostart = true" not in (self.supervisor.current_text(home.program(home.former)) or "")
             and {name: self.supervisor.current_text(name) for name in self.programs.of(self.release)} == wanted
             and not self.sickness()
         )
@@ -262,7 +265,8 @@ class Activation:
             self._repair()
         else:
             self._take_over(previous)
-        with suppress(SupervisorError, OSError):  # it is live, and the next run does the rest
+        # It is live, and the next run does the rest.
+        with suppress(SupervisorError, OSError, subprocess.SubprocessError):
             self.retire()
         self.seconds["total"] = round(time.monotonic() - started, 2)
         return {"release": self.release, "previous": previous, "seconds": self.seconds}
@@ -279,6 +283,7 @@ class Activation:
     def _take_over(self, previous: str) -> None:
         warm = self.is_warm()
         slot = self.home.other_slot() if previous and self.home.occupant(self.home.slot) else "a"
+        former = self.home.occupant(slot)
         try:
             if not warm:
                 with self.doing("start"):
@@ -288,9 +293,13 @@ class Activation:
             with self.doing("before_activate"):
                 self.hooks("before_activate", run_once=False)
         except Exception:
-            if not warm:
-                with suppress(SupervisorError):  # it may be the very reason
+            with suppress(SupervisorError):  # it may be the very reason
+                if warm:
+                    self._cool_down(self.release, self._warm_seconds())
+                else:
                     self.programs.remove(self.release)
+                    if former:  # cold from now on, and known as the one before all the same
+                        self.home.occupy(slot, former)
             raise
         live = self.home.slot
         try:
@@ -316,7 +325,7 @@ class Activation:
     def _clear(self, slot: str) -> None:
         """End whoever had the slot, whose connections nginx keeps, and candidates that were left behind."""
         self.cancel_retirement()
-        others = [name for name in self.programs.releases() if name not in (self.home.current, self.release)]
+        others = [name for name in self.programs.releases() if name != self.home.current]
         if others:  # what visitors have sent to one of them is accepted by then
             time.sleep(max(0, os.stat(self.home.slots).st_mtime + LEAST_WARM_SECONDS - time.time()))
         for release in others:
@@ -325,24 +334,17 @@ class Activation:
             self.home.vacate(slot)
 
     def _start(self) -> None:
-        """Start the server's program unless it runs as described; it starts with the host only once it is live."""
+        """Start the server's program unless it is live and runs; it starts with the host only once it is live."""
         live = self.home.current == self.release
         program = self.server(autostart=live)
         text = self.text(program)
-        if self.supervisor.state(self.name) in ("RUNNING", "STARTING") and (live or self._is_ours()):
+        if live and self.supervisor.state(self.name) in ("RUNNING", "STARTING"):
             if self.supervisor.current_text(self.name) != text:
                 write_file(self.supervisor.path(self.name), text.encode(), 0o600)
             return
         self.supervisor.add(self.name, text)
         if not live:
             self.supervisor.start(self.name)
-
-    def _is_ours(self) -> bool:
-        """Tell whether the program that runs under our name is the one that is described."""
-        return self.supervisor.current_text(self.name) in (
-            self.text(self.server(autostart=True)),
-            self.text(self.server(autostart=False)),
-        )
 
     def prove(self) -> None:
         """Wait until the server is healthy, and see that it stays so, with the same processes."""
@@ -353,7 +355,7 @@ class Activation:
             while problem := self.health(min(5, max(0.1, end - time.monotonic()))):
                 if "is FATAL" in problem or time.monotonic() > end:
                     raise self._unhealthy(f"not healthy on {health['path']} within {health['timeout']} s: {problem}")
-                time.sleep(0.1)
+                time.sleep(POLL_SECONDS)
         with self.doing("stable"):
             before: set[int] = set()
             while True:
@@ -405,7 +407,7 @@ class Activation:
             while set(states := self.supervisor.states(program["name"])) != {"RUNNING"}:
                 if "FATAL" in states or time.monotonic() > end:
                     raise self._unhealthy(f"its program {program['name']} is {', '.join(sorted(set(states)))}", program)
-                time.sleep(0.1)
+                time.sleep(POLL_SECONDS)
 
     def _stop_background(self, release: str) -> None:
         for name in self.programs.of(release) if release else []:
@@ -418,7 +420,8 @@ class Activation:
             self.home.switch(previous, slot)
         else:
             self.home.leave()
-        with suppress(SupervisorError):
+        # Whatever does not work any more is for the next run: what has to be told is why this happened.
+        with suppress(SupervisorError, OSError):
             self._stop_background(self.release)
             if previous:
                 with suppress(ReleaseError):
@@ -432,13 +435,16 @@ class Activation:
 
     def retire(self) -> None:
         """Let the former release end when its time to be warm is over, older ones at once; keep the newest releases."""
-        former, warm = self.home.former, max(LEAST_WARM_SECONDS, self.description["releases"]["warm"])
+        former = self.home.former
         for release in self.programs.releases():
             if release not in (self.release, former):
                 self.programs.remove(release)
         if former in self.programs.releases():
-            self._cool_down(former, warm)
+            self._cool_down(former, self._warm_seconds())
         self.home.prune(self.description["releases"]["keep"])
+
+    def _warm_seconds(self) -> float:
+        return max(LEAST_WARM_SECONDS, self.description["releases"]["warm"])
 
     def _cool_down(self, release: str, seconds: float) -> None:
         """Let systemd end a release later; until then it can be live again at once. A reboot does not start it."""

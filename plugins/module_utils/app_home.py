@@ -165,9 +165,7 @@ class Home:
 
     def switch(self, release: str, slot: str) -> None:
         """Let visitors go to a release, in the slot that is kept for it. The marker alone decides."""
-        target = os.path.join("..", "run", f"{release}.sock")
-        if pointed(self.slot_link(slot)) != f"{release}.sock":
-            point(self.slot_link(slot), target)
+        self.occupy(slot, release)
         if slot == "b":
             os.close(os.open(self.marker, os.O_WRONLY | os.O_CREAT, 0o644))
             os.chmod(self.marker, 0o644)
@@ -186,6 +184,11 @@ class Home:
                 point(self.current_socket, os.path.join("run", f"{release}.sock"))
             if pointed(self.current_link) != release:
                 point(self.current_link, os.path.join("releases", release))
+
+    def occupy(self, slot: str, release: str) -> None:
+        """Let a slot lead to a release."""
+        if self.occupant(slot) != release:
+            point(self.slot_link(slot), os.path.join("..", "run", f"{release}.sock"))
 
     def leave(self) -> None:
         """Let no release be live."""
@@ -209,22 +212,24 @@ class Home:
         return f"{self.name}-{release}"
 
     def manifest(self, release: str) -> dict[str, Any]:
-        """Return what is remembered of a release; empty for one that is not complete."""
+        """Return what is remembered of a release; it is complete when C(staged) is among it."""
         path = os.path.join(self.release(release), MANIFEST)
         with suppress(FileNotFoundError, NotADirectoryError), open(path, encoding="utf-8") as stream:
             return json.load(stream)
         return {}
 
     def remember(self, name: str, **values: Any) -> None:
-        """Add to what is remembered of a release."""
-        text = json.dumps({**self.manifest(name), **values}, indent=1)
+        """Add to what is remembered of a release; what is None is forgotten."""
+        remembered = {key: value for key, value in {**self.manifest(name), **values}.items() if value is not None}
+        text = json.dumps(remembered, indent=1)
         write_file(os.path.join(self.release(name), MANIFEST), text.encode(), 0o644)
 
     def staged(self) -> list[str]:
         """Return the complete releases, oldest first."""
         with suppress(FileNotFoundError):
-            found = {name: self.manifest(name) for name in os.listdir(self.releases) if re.fullmatch(RELEASE, name)}
-            return sorted((name for name in found if found[name]), key=lambda name: found[name]["staged"])
+            names = (name for name in os.listdir(self.releases) if re.fullmatch(RELEASE, name))
+            found = {name: since for name in names if (since := self.manifest(name).get("staged"))}
+            return sorted(found, key=lambda name: found[name])
         return []
 
     def same(self, release: str) -> list[str]:
@@ -233,10 +238,12 @@ class Home:
 
     def drop(self, release: str) -> None:
         """Remove the files of a release."""
+        # Its manifest first: what is removed in part is no release.
+        for path in (os.path.join(self.release(release), MANIFEST), self.socket(release)):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
         with suppress(FileNotFoundError):
             shutil.rmtree(self.release(release))
-        with suppress(FileNotFoundError):
-            os.unlink(self.socket(release))
 
     def prune(self, keep: int) -> list[str]:
         """Remove all releases but the newest, the live one and the one before; return what is removed."""
@@ -250,17 +257,21 @@ class Home:
 
     def log(self, action: str, result: str, **values: Any) -> None:
         """Add one line to the app's audit log."""
-        line = {"time": utc(), "action": action, "result": result, **values}
-        descriptor = os.open(os.path.join(self.path, AUDIT_LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        line = json.dumps({"time": utc(), "action": action, "result": result, **values})
+        descriptor = os.open(os.path.join(self.path, AUDIT_LOG), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        with os.fdopen(descriptor, "ab") as stream:
+            end = os.fstat(descriptor).st_size
+            # A full disk may have cut off the line before.
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                stream.write(b"\n")
+            stream.write(f"{line}\n".encode())
 
     def history(self) -> list[dict[str, Any]]:
         """Return the lines of the audit log, newest last."""
         rows = []
-        with suppress(FileNotFoundError), open(os.path.join(self.path, AUDIT_LOG), encoding="utf-8") as stream:
+        with suppress(FileNotFoundError), open(os.path.join(self.path, AUDIT_LOG), "rb") as stream:
             for line in stream:
-                with suppress(ValueError):  # a line that a full disk has cut off
+                with suppress(ValueError):  # of a line that was cut off
                     rows.append(json.loads(line))
         return rows
 

@@ -77,7 +77,7 @@ def unpack(archive: str, target: str) -> None:
 
 def read_environment(path: str) -> dict[str, str]:
     """Return the variables of an environment file, which :func:`environment_text` wrote."""
-    with open(path, encoding="utf-8") as stream:
+    with open(path, encoding="utf-8", newline="") as stream:
         words = shlex.split(stream.read())
     return dict(word.split("=", 1) for word in words[1::2])  # every other word is "export"
 
@@ -106,7 +106,7 @@ class Staging:
         self.venv = os.path.join(self.path, "venv")
 
     def build(self, archive: str, files: dict[str, str], manifest: dict[str, Any]) -> None:
-        """Build the release; without its manifest it does not count as one."""
+        """Build the release; it does not count as one before :meth:`finish`."""
         app = self.app
         trusted = not app["python"]["source_builds_enabled"]
         # Building runs code of the packages, so it happens with no more rights than they will have in the app.
@@ -136,8 +136,11 @@ class Staging:
             release=self.release,
             python=os.path.realpath(python),
             dependencies=self._dependencies(),
-            staged=time.time(),
         )
+
+    def finish(self) -> None:
+        """Let the release count as complete, when all that belongs to its staging is done."""
+        self.home.remember(self.release, staged=time.time())
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the release runs with."""

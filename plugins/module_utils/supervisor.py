@@ -19,6 +19,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.files import write_f
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
 
 CONFIG = "/etc/supervisord/supervisord.conf"
+POLL_SECONDS = 0.1
 
 # The options of a program in the order of supervisord's own documentation.
 _OPTIONS = (
@@ -167,10 +168,11 @@ class Supervisor:
 
     def remove(self, name: str) -> None:
         """Stop a program (within its stopwaitsecs), and remove it and its file."""
-        with suppress(FileNotFoundError):
-            os.unlink(self.path(name))
         if self.state(name) != "ABSENT":
             self._forget(name)
+        # Last, for programs are found by their files.
+        with suppress(FileNotFoundError):
+            os.unlink(self.path(name))
         self.call("reloadConfig")
 
     def _forget(self, name: str) -> None:
@@ -178,7 +180,7 @@ class Supervisor:
         if self.state(name) != "STOPPING":
             self.call("stopProcessGroup", name, False)
         while self.state(name) == "STOPPING":
-            time.sleep(0.1)
+            time.sleep(POLL_SECONDS)
         self.call("removeProcessGroup", name)
 
     def wait(self, name: str, seconds: float) -> str:
@@ -188,4 +190,4 @@ class Supervisor:
             state = self.state(name)
             if state not in ("STARTING", "BACKOFF", "STOPPING") or time.monotonic() > deadline:
                 return state
-            time.sleep(0.1)
+            time.sleep(POLL_SECONDS)

@@ -258,7 +258,7 @@ class Worker:
             last = max((int(name.partition(".")[2] or 1) for name in same), default=0)
             release = f"{self.release}.{last + 1}" if same else self.release
         manifest = home.manifest(release)
-        complete = bool(manifest)
+        complete = bool(manifest.get("staged"))
         as_described = manifest.get("description") == self.params["manifest"]["description"]
         former: dict[str, str] = {}
         with suppress(OSError):
@@ -282,7 +282,7 @@ class Worker:
         self.step = "lock"
         self.home.make_room(self.app["user"], self.params["socket_group"])
         self.take_lock(self.params["lock_wait"])
-        new = not self.home.manifest(self.release)
+        new = not self.home.manifest(self.release).get("staged")
         try:
             with mutex(self.home):
                 if new:
@@ -292,7 +292,12 @@ class Worker:
                     staging = Staging(self.home, self.app, self.release)
                     staging.build(self.params["archive"], self.params["files"], self._manifest())
                 else:  # the content is the same; how it is probed and kept may have changed
-                    self.home.remember(self.release, description=self.params["manifest"]["description"])
+                    former, wanted = (
+                        self.home.manifest(self.release)["description"],
+                        self.params["manifest"]["description"],
+                    )
+                    if former != wanted:
+                        self.home.remember(self.release, description=wanted, former_description=former)
                 activation = Activation(self.home, Supervisor(), self.release)
                 self.step = "check"
                 activation.check()
@@ -303,6 +308,7 @@ class Worker:
                         activation.hooks("after_stage", run_once=False)
                     finally:
                         staging.close_code()
+                    staging.finish()
         except BaseException as error:  # whatever it is, nothing of the release may stay behind
             self._refused("stage", str(error), new)
             raise
@@ -320,6 +326,9 @@ class Worker:
         if drop and not keep and self.release not in (self.home.current, self.home.former):
             with suppress(OSError):
                 self.home.drop(self.release)
+        if former := self.home.manifest(self.release).get("former_description"):
+            with suppress(OSError):
+                self.home.remember(self.release, description=former, former_description=None)
         self.lock.give_up()
         self.log(action, "refused", release=self.release, step=self.step, message=message.partition("\n")[0])
 
@@ -329,8 +338,12 @@ class Worker:
         activation = Activation(self.home, Supervisor(), self.release)
         seconds = sum(hook["timeout"] for hook in activation.description["hooks"][kind])
         self.take_lock(longest=seconds)
-        with mutex(self.home):
-            ran = activation.hooks(kind, run_once=True)
+        try:
+            with mutex(self.home):
+                ran = activation.hooks(kind, run_once=True)
+        finally:
+            if self.release == self.home.current:  # no step follows
+                self.lock.give_up()
         self.log("hooks", "ran", release=self.release, hooks=ran)
         return {"changed": bool(ran), "ran": ran}
 
@@ -353,6 +366,8 @@ class Worker:
                     self.release = release
                     self._refused(action, str(error), unproved)
                     raise
+                if "former_description" in activation.manifest:
+                    self.home.remember(release, former_description=None)
                 self.log(
                     action,
                     "live",
@@ -368,11 +383,12 @@ class Worker:
                         if hook["irreversible_enabled"]
                     ],
                 )
-                self.lock.give_up()
         except Exception as error:
             self.step = activation.step if activation else "activate"
             known = isinstance(error, REFUSALS)
             return {"msg": str(error) if known else f"{type(error).__name__}: {error}", "step": self.step}
+        finally:
+            self.lock.give_up()
         return {"changed": True, "version": activation.manifest.get("version", ""), **done, **more}
 
     def abandon(self) -> dict[str, Any]:
@@ -403,9 +419,10 @@ class Worker:
             by_version = [
                 name
                 for name in staged
-                if home.manifest(name).get("version") == to and home.manifest(name).get("healthy")
+                if to and home.manifest(name).get("version") == to and home.manifest(name).get("healthy")
             ]
-            found = [to] if to in staged else [name for name in staged if name.startswith(to)] or by_version[-1:]
+            # A version before a beginning: 7 begins one of sixteen releases.
+            found = [to] if to in staged else by_version[-1:] or [name for name in staged if name.startswith(to)]
             if len(found) != 1:
                 there = ", ".join(f"{name} ({home.manifest(name).get('version') or 'no version'})" for name in staged)
                 several = (
@@ -433,9 +450,8 @@ class Worker:
         self.release = release = self.wanted()
         if release == self.home.current and not Activation(self.home, Supervisor(), release).sickness():
             return {"changed": False, "release": release, "previous": release, "warm": True, "seconds": {}}
-        if self.params["phase"] == "rollback":
-            self.take_lock(self.params["lock_wait"])
         warm = self.home.former == release and not Activation(self.home, Supervisor(), release).health()
+        self.take_lock(self.params["lock_wait"])
         return detached(f"release-{self.home.name}", lambda: self._activate("rollback", release, warm=warm))
 
     def lock_by_hand(self) -> dict[str, Any]:

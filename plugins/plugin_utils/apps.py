@@ -258,6 +258,11 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
         yield from _command_problems("programs", program)
         if not _PROGRAM_NAME.fullmatch(program["name"]):
             yield f"programs has the name {program['name']!r}; it must be {_PATTERNS['name'][1]}"
+        if re.search(r"(^|\s)[;#]|%\(here\)s", program["command"]):
+            yield (
+                f"programs: command of {program['name']} is {program['command']!r}; supervisord takes a ; or # at its "
+                "start or after a space for a comment, and %(here)s for a place: put it into a script"
+            )
         if not 1 <= program["number"] <= 100:
             yield f"programs: number of {program['name']} is {program['number']}; it must be from 1 to 100"
         if not 1 <= program["stop_timeout"] <= 900:

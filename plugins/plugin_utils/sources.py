@@ -26,6 +26,7 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     file_name,
     find_path,
@@ -328,7 +329,7 @@ def _check_signature(mirror: str, repo: str, version: str, found: str, commit: s
             name = next(line[4:] for line in tag.splitlines() if line.startswith("tag "))
             what, verify, signed = f"tag {name}", "verify-tag", found
             # A signed tag of an old release could have been put in the place of another.
-            if version.removeprefix("refs/").removeprefix("tags/") != name and not found.startswith(version):
+            if version.removeprefix("refs/").removeprefix("tags/") != name and version != found:
                 raise AnsibleError(f"{repo} has at {version!r} the signed tag {name!r}, which is another one.")
     home = os.path.join(work, "gnupg")
     os.mkdir(home, 0o700)  # with no key of the user's own
@@ -336,7 +337,13 @@ def _check_signature(mirror: str, repo: str, version: str, found: str, commit: s
         text = stream.read()
     allowed = os.devnull
     if "-----BEGIN PGP PUBLIC KEY BLOCK-----" in text:
-        _import_keys(signers, home)
+        try:
+            keys = openpgp.dearmor(text.encode())
+            openpgp.fingerprints(keys)
+        except openpgp.KeyFileError as error:
+            raise AnsibleError(f"{signers} cannot be used: {error}.") from None
+        with open(os.path.join(home, "pubring.gpg"), "wb") as ring:
+            ring.write(keys)
     elif misplaced := re.search(r"^(ssh-|ecdsa-|sk-)\S+ ", text, re.MULTILINE):
         raise AnsibleError(
             f"{signers} has a line that starts with {misplaced[0].strip()}; an allowed signer is a name or an e-mail "
@@ -352,16 +359,6 @@ def _check_signature(mirror: str, repo: str, version: str, found: str, commit: s
             f"{repo}: the {what} of {version!r} has no good signature by one of {signers}: {why.rstrip('.')}. "
             "Nothing of it was brought to a host."
         )
-
-
-def _import_keys(signers: str, home: str) -> None:
-    command = ["gpg", "--homedir", home, "--batch", "--quiet", "--no-autostart", "--import", signers]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    except FileNotFoundError:
-        raise AnsibleError(f"gpg is not installed on the controller; {signers} holds keys for it.") from None
-    if done.returncode:
-        raise AnsibleError(f"gpg cannot read the keys of {signers}: {done.stderr.strip()}")
 
 
 # --- an archive, a wheel

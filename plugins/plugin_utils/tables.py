@@ -11,7 +11,9 @@ from typing import Any
 
 def table(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the lines of a table, its head first; of a text with several lines the first one is shown."""
-    lines = [columns]
-    lines += [tuple(str(row.get(column, "")).partition("\n")[0] for column in columns) for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    cells = [columns]
+    cells += [tuple(str(row.get(column, "")).partition("\n")[0] for column in columns) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    # Spaces that hold together: in YAML, Ansible shows a long line folded where it has others.
+    return [line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import grp
 import hashlib
 import importlib
+import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +25,9 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils import activation, app_home, ledger, staging  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils import supervisor as supervisor_utils  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor  # noqa: E402
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete  # noqa: E402
 
@@ -32,32 +36,37 @@ OWNER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
 
 # Answers on a unix socket with the status that the path names; /slow takes too long, /garbage is no HTTP, / is 200.
-ANSWERER = """
-import http.server, os, socketserver, sys, time
+# After the socket: "ends SECONDS" for a server that ends, "loses SECONDS" for one that loses a worker.
+ANSWERER = r"""
+import os, socket, sys, threading, time
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        word = self.path.strip("/")
-        if word == "slow":
+def answer(connection):
+    with connection, connection.makefile("rb") as stream:
+        words, host = stream.readline().split(), ""
+        while line := stream.readline().strip():
+            if line.lower().startswith(b"host:"):
+                host = line[5:].strip().decode()
+        path = words[1].decode().strip("/") if words else ""
+        if path == "slow":
             time.sleep(60)
-        if word == "garbage":
-            self.wfile.write(b"what?" + bytes([13, 10, 13, 10]))
-            return
-        body = (self.headers["Host"] + " " + os.environ.get("APP_RELEASE", "")).encode()
-        self.send_response(int(word) if word.isdigit() else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        body = host + " " + os.environ.get("APP_RELEASE", "")
+        head = "HTTP/1.0 %s Status\r\nContent-Length: %d" % (path if path.isdigit() else "200", len(body))
+        if words:
+            connection.sendall(((head if path != "garbage" else "what?") + "\r\n\r\n" + body).encode())
 
-    def log_message(self, *arguments):
-        pass
-
-class Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
-if os.path.exists(sys.argv[1]):
-    os.unlink(sys.argv[1])
-Server(sys.argv[1], Handler).serve_forever()
+place, what, seconds = [*sys.argv[1:], "", "0"][:3]
+if os.path.exists(place):
+    os.unlink(place)
+server = socket.socket(socket.AF_UNIX)
+server.bind(place)
+server.listen(64)
+if what == "ends":
+    threading.Timer(float(seconds), os._exit, [0]).start()
+if what == "loses" and not os.fork():
+    time.sleep(float(seconds))
+    os._exit(0)
+while True:
+    threading.Thread(target=answer, args=[server.accept()[0]], daemon=True).start()
 """
 
 
@@ -95,10 +104,12 @@ def listens(path: Path) -> bool:
 
 @pytest.fixture
 def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let code that gives files to other users run as anybody: who is not root keeps them."""
+    """Let code that gives files to other users or runs commands as them run as anybody: who is not root stays so."""
     if os.geteuid():
         for name in ("chown", "fchown"):
             monkeypatch.setattr(os, name, lambda *_, **__: None)
+        for module in (activation, staging):
+            monkeypatch.setattr(module, "account", lambda _: {"user": os.getuid(), "group": os.getgid()})
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +269,8 @@ nodaemon = true
 file = {directory}/supervisor.sock
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl = unix://{directory}/supervisor.sock
 [include]
 files = {directory}/conf.d/*.conf
 """)
@@ -272,8 +285,10 @@ files = {directory}/conf.d/*.conf
 
 
 @pytest.fixture
-def supervisor(supervisord: Path, own_files: None) -> Iterator[Supervisor]:
+def supervisor(supervisord: Path, own_files: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """Return a client of the running supervisord, which has no program before and after the test."""
+    for module in (activation, supervisor_utils):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     client = Supervisor(str(supervisord))
     yield client
     groups = {info["group"] for info in client.call("getAllProcessInfo")}
@@ -345,3 +360,147 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
         return ended.value.result
 
     return _run_module
+
+
+def killed_at(
+    number: int, work: Callable[[], Any], steps: list[tuple[Any, str]], counts: Callable[..., bool] = lambda *_: True
+) -> bool:
+    """Do something in another process, which is killed before its n-th step; tell whether there was an n-th."""
+    process = os.fork()
+    if not process:
+        done = iter(range(number))
+
+        def watch(owner: Any, name: str) -> None:
+            real = getattr(owner, name)
+
+            def watched(*arguments: Any, **options: Any) -> Any:
+                if counts(name, *arguments) and next(done, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **options)
+
+            setattr(owner, name, watched)
+
+        for owner, name in steps:
+            watch(owner, name)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+
+
+A, B, C, D, E = (letter * 12 for letter in "abcde")
+NO_HOOKS: dict[str, list] = {"after_stage": [], "migrate": [], "before_activate": [], "after_activate": []}
+
+
+def hook(command: str, name: str = "hook", **options: Any) -> dict[str, Any]:
+    return {"name": name, "command": command, "user": "", "timeout": 10, "run_once": False, **options}
+
+
+class Shop:
+    """The app "shop" on a host with a running supervisord."""
+
+    def __init__(self, home: app_home.Home, supervisor: Supervisor, description: dict[str, Any], answerer: str):
+        self.home = home
+        self.supervisor = supervisor
+        self.description = description
+        self.answerer = answerer
+
+    def lay(self, release: str, version: str = "", healthy: bool = False, **changes: Any) -> None:
+        """Put a complete release there without building it."""
+        path = Path(self.home.release(release))
+        (path / "app").mkdir(parents=True)
+        (path / "environment").write_text(f"export APP_RELEASE={release}\n")
+        manifest = {"release": release, "version": version, "run": "this", "staged": time.time()}
+        described = {
+            key: {**value, **changes[key]} if isinstance(value, dict) and key in changes else changes.get(key, value)
+            for key, value in self.description.items()
+        }
+        proved = {"healthy": time.time()} if healthy else {}
+        (path / "release.json").write_text(json.dumps({**manifest, **proved, "description": described}))
+
+    def activation(self, release: str) -> activation.Activation:
+        return activation.Activation(self.home, self.supervisor, release)
+
+    def go_live(self, *releases: str, **changes: Any) -> None:
+        """Lay releases and let one after the other go live."""
+        for release in releases:
+            if not os.path.exists(self.home.release(release)):
+                self.lay(release, **changes)
+            self.activation(release).run()
+            self.home.log("deploy", "live", release=release)
+
+    def visit(self) -> str:
+        """Return the release that a visitor gets, on the way that nginx takes."""
+        for path in (self.home.slot_link("b" if os.path.exists(self.home.marker) else "a"), self.home.current_socket):
+            connection = UnixConnection(path, 5)
+            try:
+                connection.request("GET", "/", headers={"Host": "shop.example"})
+                return connection.getresponse().read().decode().split()[-1]
+            except (FileNotFoundError, ConnectionRefusedError):
+                continue
+            finally:
+                connection.close()
+        return ""
+
+    def pid(self, release: str) -> int:
+        """Return the process of a release's server; 0 for none."""
+        return next(iter(self.supervisor.processes(self.home.program(release))), 0)
+
+    def picture(self) -> dict[str, Any]:
+        """Return all that a release that did not go live has to leave as it was."""
+        home = self.home
+        links = [home.slot_link("a"), home.slot_link("b"), home.current_link, home.current_socket]
+        return {
+            "links": {link: os.readlink(link) for link in links if os.path.islink(link)},
+            "slot": home.slot,
+            "programs": {name: self.supervisor.current_text(name) for name in self.supervisor.programs()},
+            "processes": {info["name"]: info["pid"] for info in self.supervisor.call("getAllProcessInfo")},
+            "releases": sorted(os.listdir(home.releases)),
+            "sockets": sorted(os.listdir(home.run)),
+            "lock": os.path.exists(os.path.join(home.path, "lock.json")),
+        }
+
+
+@pytest.fixture
+def description(
+    tmp_path: Path, answerer: Path, program: Callable[..., dict[str, Any]], supervisord: Path
+) -> dict[str, Any]:
+    """Return what is remembered of a release, so that it can be run: one that answers HTTP on its socket."""
+    command = f"{sys.executable} -IS {answerer} $socket"
+    return {
+        "user": OWNER,
+        "entrypoint": "shop:app",
+        "host": "shop.example",
+        "program": program("shop", command=command, directory="$release/app", log_name="shop"),
+        "programs": [],
+        "hooks": NO_HOOKS,
+        "health": {"path": "/", "timeout": 10, "stable": 0},
+        "releases": {"keep": 3, "warm": 300, "keep_failed_enabled": False},
+        "check": "/bin/true",
+        "supervisorctl": f"{sys.executable} -m supervisor.supervisorctl -c {supervisord}",
+    }
+
+
+# Keeps what it is asked to do later, for the test to do it: one argument on each line.
+SYSTEMD_RUN = r"""printf '%s\n' "$@" > "$(dirname "$0")/later" """
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path,
+    supervisor: Supervisor,
+    description: dict[str, Any],
+    answerer: Path,
+    stand_ins: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shop:
+    """Return the app on a host with a running supervisord, and with stand-ins in the place of systemd."""
+    monkeypatch.setattr(activation, "LEAST_WARM_SECONDS", 0.05)
+    monkeypatch.setattr(app_home, "BUILD_HOME", str(tmp_path / "build"))
+    stand_ins.add("systemd-run", SYSTEMD_RUN)
+    stand_ins.add("systemctl")
+    stand_ins.add("busctl")
+    home = app_home.Home("shop", str(tmp_path / "w"))
+    home.make_room(OWNER, GROUP)
+    return Shop(home, supervisor, description, f"{sys.executable} -IS {answerer} $socket")

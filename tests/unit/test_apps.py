@@ -207,7 +207,9 @@ WRONG = {
     "site.max_body_size": ["", "10 m", "10x", "-1", "10m; return 200", "1.5m"],
     "health.path": ["", "healthz", "/a b", "/a\nb", "/gesund-ü"],
     "health.timeout": [0, -1],
-    "releases_kept": [0, -1],
+    "health.stable": [-1],
+    "releases.keep": [1, 0, -1],
+    "releases.warm": [-1],
 }
 
 
@@ -245,12 +247,113 @@ def test_a_value_out_of_its_range_or_form_is_refused_with_app_key_and_value(
         ("site.max_body_size", "512k"),
         ("site.server_names", ["example.com", "*.example.com", "www.example.*", "web1", "192.0.2.1"]),
         ("health.path", "/healthz?deep=1"),
-        ("releases_kept", 1),
+        ("health.stable", 0),
+        ("releases.keep", 2),
+        ("releases.warm", 0),
+        ("shared", {"directories": ["uploads", "var/cache"], "files": ["db.sqlite3", "var/.one"]}),
+        ("programs", [{"name": "a" * 27, "command": "work --at a;b#c", "number": 100}]),
+        ("programs", [{"name": "mailer", "command": "mail '100%'", "stop_timeout": 900}]),
+        ("hooks", {"migrate": [{"name": "All of it", "command": "a && b ; c # d", "timeout": 1}]}),
         ("environment", {"A": "b", "_A1": "", "NUMBER": 1.5, "LINES": "a\r\nb", "QUOTES": "'\"\\"}),
     ],
 )
 def test_a_value_at_the_edge_of_its_range_or_form_is_taken(describe: Describe, key: str, value: Any) -> None:
     assert problems(describe(changes={key: value})) == []
+
+
+@pytest.mark.parametrize("kind", ["directories", "files"])
+@pytest.mark.parametrize(
+    "path", ["", "/uploads", "../uploads", "a/../../b", "a/..", ".", "./a", "a/", "a//b", "a b", "a\nb", "a'b", "$HOME"]
+)
+def test_a_shared_path_that_leads_elsewhere_is_refused(describe: Describe, kind: str, path: str) -> None:
+    (problem,) = problems(describe(shared={kind: ["fine", path]}))
+    assert problem.startswith(f"app shop: shared.{kind} has {path!r}; ")
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"directories": ["var", "var/cache"]},
+        {"directories": ["var"], "files": ["var/one.db"]},
+        {"directories": ["var/cache", "var"]},
+    ],
+)
+def test_a_shared_path_inside_a_shared_directory_is_refused(describe: Describe, shared: dict[str, list[str]]) -> None:
+    (problem,) = problems(describe(shared=shared))
+    assert "which is in another shared directory already" in problem
+
+
+HOOK = {"name": "schema", "command": "migrate"}
+PROGRAM = {"name": "mailer", "command": "mail"}
+
+
+@pytest.mark.parametrize("kind", ["after_stage", "migrate", "before_activate", "after_activate"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"command": ""}, "command of schema is ''"),
+        ({"command": " "}, "command of schema is ' '"),
+        ({"command": "a\nb"}, "command of schema is 'a\\nb'"),
+        ({"timeout": 0}, "timeout of schema is 0"),
+    ],
+)
+def test_a_hook_that_cannot_run_is_refused_by_its_name(
+    describe: Describe, kind: str, change: dict[str, Any], said: str
+) -> None:
+    (problem,) = problems(describe(hooks={kind: [{**HOOK, **change}]}))
+    assert problem.startswith(f"app shop: hooks.{kind}")
+    assert said in problem
+
+
+def test_hooks_of_a_list_and_programs_of_an_app_have_names_of_their_own(describe: Describe) -> None:
+    other = {"name": "other", "command": "x"}
+    assert problems(describe(hooks={"migrate": [HOOK, other], "after_stage": [HOOK]}, programs=[PROGRAM, other])) == []
+    (problem,) = problems(describe(hooks={"migrate": [HOOK, other, HOOK]}))
+    assert problem.startswith("app shop: hooks.migrate has two hooks named 'schema'")
+    (problem,) = problems(describe(programs=[PROGRAM, other, PROGRAM]))
+    assert problem.startswith("app shop: programs has two programs named 'mailer'")
+
+
+@pytest.mark.parametrize("key", ["irreversible_enabled", "comand"])
+def test_a_key_that_a_hook_does_not_have_is_refused_by_name(describe: Describe, key: str) -> None:
+    (problem,) = problems(describe(hooks={"before_activate": [{**HOOK, key: True}]}))
+    assert key in problem
+
+
+def test_a_migration_is_for_the_whole_fleet_and_any_other_hook_for_each_host(describe: Describe) -> None:
+    kinds = ("after_stage", "migrate", "before_activate", "after_activate")
+    (app,), found = examine([describe(hooks={kind: [HOOK] for kind in kinds})], [], ["web1"])
+    assert found == []
+    assert {kind: app["hooks"][kind][0]["run_once"] for kind in kinds} == {kind: kind == "migrate" for kind in kinds}
+    assert app["hooks"]["migrate"][0]["irreversible_enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(({"name": name}, repr(name)) for name in ("", "Mailer", "a.b", "a b", "9", "a" * 28)),
+        ({"command": ""}, "command of mailer is ''"),
+        ({"command": "a\nb"}, "command of mailer is 'a\\nb'"),
+        *(
+            ({"command": command}, f"command of mailer is {command!r}; supervisord")
+            for command in ("a ; b", "a # b", ";a", "# a", "a %(here)s")
+        ),
+        ({"number": 0}, "number of mailer is 0"),
+        ({"number": 101}, "number of mailer is 101"),
+        ({"stop_timeout": 0}, "stop_timeout of mailer is 0"),
+        ({"stop_timeout": 901}, "stop_timeout of mailer is 901"),
+    ],
+)
+def test_a_background_program_that_cannot_run_is_refused(describe: Describe, change: dict[str, Any], said: str) -> None:
+    (problem,) = problems(describe(programs=[{**PROGRAM, **change}]))
+    assert problem.startswith("app shop: programs")
+    assert said in problem
+
+
+def test_the_former_way_to_say_how_many_releases_stay_is_refused_by_name(describe: Describe) -> None:
+    (problem,) = problems(describe(releases_kept=5))
+    assert "releases_kept" in problem
+    assert "releases" in problem
 
 
 @pytest.mark.parametrize(
@@ -290,13 +393,33 @@ def test_an_app_without_dependencies_needs_no_requirements_file(describe: Descri
     assert problems(describe(python={"requirements": ""})) == []
 
 
-@pytest.mark.parametrize("kind", ["path", "archive"])
+@pytest.mark.parametrize("requirements", ["/etc/requirements.txt", "../requirements.txt", "lock/../../web.txt"])
+def test_a_requirements_file_outside_the_source_is_refused(describe: Describe, requirements: str) -> None:
+    (problem,) = problems(describe(python={"requirements": requirements}))
+    assert problem.startswith(f"app shop: python.requirements is {requirements!r}")
+
+
+CHECKSUM = f"sha256:{'0' * 64}"
+MISSING = {
+    "path": "no/such/place",
+    "archive": {"path": "no/such/place", "checksum": CHECKSUM},
+    "wheel": {"path": "no/such/place/shop-1-py3-none-any.whl", "checksum": CHECKSUM},
+    "git": {"repo": "/r", "signers": "no/such/place"},
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
 def test_a_missing_source_is_named_with_every_place_that_was_looked_in(describe: Describe, kind: str) -> None:
-    given = {"path": "no/such/place"} if kind == "path" else {"archive": {"path": "no/such/place"}}
-    (problem,) = problems(describe(source=given), search=("/first", "/second"))
+    python = {"requirements": ""}
+    (problem,) = problems(describe(source={kind: MISSING[kind]}, python=python), search=("/first", "/second"))
     assert problem.startswith(f"app shop: source.{kind}")
-    for part in ("'no/such/place'", "/first", "/second", COLLECTION_ROOT):
+    for part in ("'no/such/place", "/first", "/second", COLLECTION_ROOT):
         assert part in problem
+
+
+def test_signers_that_are_a_directory_are_refused(describe: Describe, source: Path) -> None:
+    (problem,) = problems(describe(source={"git": {"repo": "/r", "signers": str(source)}}))
+    assert problem.startswith("app shop: source.git.signers ")
 
 
 def test_a_source_path_that_is_a_file_is_refused(describe: Describe, source: Path) -> None:
@@ -313,7 +436,7 @@ def test_two_kinds_of_source_are_refused_by_name(describe: Describe, source: Pat
 
 def test_an_app_without_a_source_is_told_the_kinds(describe: Describe) -> None:
     (problem,) = problems(describe(source={}))
-    assert all(kind in problem for kind in ("path", "git", "archive"))
+    assert all(kind in problem for kind in ("path", "git", "archive", "wheel"))
 
 
 @pytest.mark.parametrize(
@@ -326,16 +449,62 @@ def test_a_checksum_of_another_form_is_refused(describe: Describe, checksum: str
     assert repr(checksum) in problem
 
 
-def test_an_archive_from_the_network_needs_a_checksum(describe: Describe) -> None:
-    (problem,) = problems(describe(source={"archive": {"url": "https://example.com/a.zip"}}))
-    assert "checksum" in problem
-    assert "https://example.com/a.zip" in problem
+@pytest.mark.parametrize("kind", ["archive", "wheel"])
+@pytest.mark.parametrize("place", ["path", "url"])
+def test_a_packed_source_needs_a_checksum_wherever_it_is(
+    describe: Describe, source: Path, kind: str, place: str
+) -> None:
+    name = "shop-1-py3-none-any.whl"
+    (source / name).touch()
+    packed = {place: name if place == "path" else f"https://me:hunter2@example.com/{name}?token=hunter3"}
+    (problem,) = problems(describe(source={kind: packed}, python={"requirements": ""}), search=(str(source),))
+    assert problem.startswith(f"app shop: source.{kind}.{place} ")
+    assert "needs a checksum" in problem
+    assert f"{name}'" in problem
+    assert "hunter" not in problem
 
 
-@pytest.mark.parametrize("archive", [{}, {"path": "a.zip", "url": "https://example.com/a.zip"}])
-def test_an_archive_has_one_place(describe: Describe, archive: dict[str, str]) -> None:
-    (problem,) = problems(describe(source={"archive": archive}))
-    assert problem.startswith("app shop: source.archive ")
+@pytest.mark.parametrize("kind", ["archive", "wheel"])
+@pytest.mark.parametrize("packed", [{}, {"path": "a.zip", "url": "https://example.com/a.zip"}])
+def test_a_packed_source_has_one_place(describe: Describe, kind: str, packed: dict[str, str]) -> None:
+    (problem,) = problems(describe(source={kind: packed}, python={"requirements": ""}))
+    assert problem.startswith(f"app shop: source.{kind} ")
+
+
+WHEELS = [
+    "hello_flask-1.2-py3-none-any.whl",
+    "shop-1.2+local.1-1-py2.py3-none-any.whl",
+    "shop-1.2-cp312-cp312-manylinux_2_28_x86_64.whl",
+    "shop-1.2-cp39-abi3-manylinux_2_17_aarch64.manylinux2014_aarch64.whl",
+]
+
+
+@pytest.mark.parametrize("name", WHEELS)
+def test_a_wheel_that_python_3_on_linux_can_install_is_taken(describe: Describe, name: str) -> None:
+    wheel = {"url": f"https://example.com/{name.replace('+', '%2B')}?a=/b#c", "checksum": CHECKSUM}
+    assert problems(describe(source={"wheel": wheel}, python={"requirements": ""})) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("shop.whl", "shop-1.2.tar.gz", "", "shop-one-py3-none-any.whl", "shop-1.2-py2-none-any.whl"),
+        *("shop-1.2-cp312-cp312-win_amd64.whl", "shop-1.2-cp312-cp312-musllinux_1_2_x86_64.whl"),
+    ],
+)
+def test_a_wheel_that_no_host_can_install_is_refused_by_its_name(describe: Describe, name: str) -> None:
+    wheel = {"url": f"https://example.com/{name}", "checksum": CHECKSUM}
+    (problem,) = problems(describe(source={"wheel": wheel}, python={"requirements": ""}))
+    assert problem.startswith(f"app shop: source.wheel.url ends in {name!r}, ")
+
+
+def test_the_requirements_of_a_wheel_are_a_file_of_the_controller(describe: Describe, source: Path) -> None:
+    wheel = {"url": "https://example.com/shop-1-py3-none-any.whl", "checksum": CHECKSUM}
+    assert problems(describe(source={"wheel": wheel}), search=(str(source),)) == []
+    (problem,) = problems(describe(source={"wheel": wheel}, python={"requirements": "shop.txt"}), search=("/first",))
+    assert problem.startswith("app shop: python.requirements names 'shop.txt'")
+    for part in ("/first", COLLECTION_ROOT, 'requirements: ""'):
+        assert part in problem
 
 
 def test_a_name_is_used_once(describe: Describe) -> None:

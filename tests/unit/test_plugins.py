@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib
 import inspect
 import json
@@ -16,12 +17,14 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.web.plugins.action.release import ActionModule
+from ansible_collections.baremetal.web.plugins.filter.first_to_release import first_to_release
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
-from ansible_collections.baremetal.web.plugins.module_utils.releases import SERVER_LOCK
+from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve, server_table
 from conftest import PLUGINS, ROOT, run_ansible
 
@@ -180,7 +183,8 @@ class Release(ActionModule):
         )
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
         self._supports_check_mode, self._supports_async = True, False
-        self.answer = {"changed": False, "current": "", "staged": False, "settled": False, **answer}
+        nothing = {"current": "", "current_version": "", "complete": False, "settled": False}
+        self.answer = {"changed": False, **nothing, "environment_names": [], "lacking": [], **answer}
         self.asked: list[dict[str, Any]] = []
         self.uploaded: list[str] = []
 
@@ -190,7 +194,9 @@ class Release(ActionModule):
     def _execute_module(self, module_name: str = "", module_args: Any = None, **_more: Any) -> dict[str, Any]:
         assert module_name == "baremetal.web.release"
         self.asked.append(json.loads(json.dumps(module_args)))
-        return self.answer if module_args["phase"] == "inspect" else {"changed": True}
+        if module_args["phase"] != "inspect":
+            return {"changed": True}
+        return {"release": module_args["release"], **self.answer}
 
     def _upload(self, pack: Callable[[str], None], name: str) -> str:
         with tempfile.TemporaryDirectory() as directory:
@@ -210,8 +216,9 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def action(source: Path) -> Callable[..., Release]:
-    """Run the action for an app; return what it asked the host."""
+def action(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Release]:
+    """Run the action for an app, with nothing left of the run before; return what it asked the host."""
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path / "run"))
 
     def _action(
         check_mode: bool = False, answer: Mapping[str, Any] | None = None, platform_python: str = "3.13", **keys: Any
@@ -221,6 +228,7 @@ def action(source: Path) -> Callable[..., Release]:
             **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": platform_python},
             **{"search": [], "servers": server_table()},
         }
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
         args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
         resolved = resolve([app], **host)["apps"][0]
         release = Release({"app": resolved, "config": "workers = 1\n", **args}, check_mode, **(answer or {}))
@@ -235,7 +243,7 @@ def wanted(release: Release) -> str:
 
 
 def test_a_host_that_has_everything_is_asked_once_and_sent_nothing(action: Callable[..., Release]) -> None:
-    release = action(answer={"settled": True, "staged": True})
+    release = action(answer={"settled": True, "complete": True})
     assert [call["phase"] for call in release.asked] == ["inspect"]
     assert not release.result["changed"]
     assert release.uploaded == []
@@ -243,29 +251,93 @@ def test_a_host_that_has_everything_is_asked_once_and_sent_nothing(action: Calla
 
 def test_a_host_that_lacks_the_release_is_sent_its_parts(action: Callable[..., Release]) -> None:
     release = action()
-    inspect_call, activate_call = release.asked
-    assert activate_call["phase"] == "activate"
-    assert activate_call["release"] == inspect_call["release"]
-    assert activate_call["archive"] == "/remote/source.tar.gz"
+    inspect_call, build_call = release.asked
+    assert build_call["phase"] == "build"
+    assert build_call["release"] == inspect_call["release"]
+    assert build_call["archive"] == "/remote/source.tar.gz"
     assert release.uploaded == ["requirements.txt", "shop.py"]
-    assert activate_call["files"]["gunicorn.conf.py"] == "workers = 1\n"
-    assert "gunicorn==" in activate_call["files"][SERVER_LOCK]
+    assert build_call["files"]["gunicorn.conf.py"] == "workers = 1\n"
+    assert "gunicorn==" in build_call["files"][SERVER_LOCK]
 
 
 def test_a_release_that_is_staged_already_is_not_sent_again(action: Callable[..., Release]) -> None:
-    release = action(answer={"staged": True})
-    assert [call["phase"] for call in release.asked] == ["inspect", "activate"]
+    release = action(answer={"complete": True})
+    assert [call["phase"] for call in release.asked] == ["inspect", "build"]
     assert release.uploaded == []
 
 
-def test_check_mode_shows_the_live_and_the_wanted_release_and_activates_nothing(
+def test_the_release_that_the_host_names_is_the_one_that_is_built(action: Callable[..., Release]) -> None:
+    release = action(answer={"release": f"{'a' * 12}.2"})
+    assert release.asked[1]["release"] == release.result["release"] == f"{'a' * 12}.2"
+
+
+def test_a_host_that_cannot_be_asked_is_asked_no_more(action: Callable[..., Release]) -> None:
+    release = action(answer={"failed": True, "msg": "why"})
+    assert (len(release.asked), release.result["msg"]) == (1, "why")
+
+
+def test_every_step_tells_the_host_who_does_it_and_in_which_run(action: Callable[..., Release]) -> None:
+    calls = [*action().asked, *action().asked]
+    calls += [step({"phase": phase, "name": "shop"}) for phase in ("activate", "rollback", "abandon", "hooks", "lock")]
+    assert len({(call["by"], call["run"]) for call in calls}) == 1
+    assert "@" in calls[0]["by"]
+    assert calls[0]["run"]
+
+
+def step(args: dict[str, Any]) -> dict[str, Any]:
+    """Return what the host is asked at another step than staging."""
+    release = Release(args, False)
+    release.run(task_vars={})
+    (call,) = release.asked
+    return call
+
+
+def test_the_hooks_for_the_whole_fleet_are_told_by_list_and_name(action: Callable[..., Release]) -> None:
+    hooks = {"migrate": [{"name": "schema", "command": "x"}, {"name": "each", "command": "x", "run_once": False}]}
+    wanted = {"after_stage": [], "migrate": ["schema"], "before_activate": [], "after_activate": []}
+    assert action(hooks=hooks, answer={"settled": True}).result["run_once"] == wanted
+
+
+def test_what_a_host_remembers_to_run_a_release_later_holds_no_environment(action: Callable[..., Release]) -> None:
+    release = action(environment={"PASSWORD": "correct-horse"})
+    for call in release.asked:
+        assert "correct-horse" not in json.dumps(call["manifest"])
+        assert call["manifest"]["description"]["program"]["environment"] == {}
+
+
+def test_what_a_host_remembers_is_what_the_tests_of_activation_go_by(
+    action: Callable[..., Release], description: dict[str, Any]
+) -> None:
+    told = action().asked[0]["manifest"]["description"]
+    assert set(told) == set(description)
+    for key in ("health", "releases", "hooks", "program"):
+        assert set(told[key]) == set(description[key])
+    assert told["supervisorctl"] == "/opt/supervisorctl"
+
+
+def test_check_mode_shows_from_what_to_what_an_app_would_go_and_activates_nothing(
     action: Callable[..., Release],
 ) -> None:
-    release = action(check_mode=True, answer={"current": "a" * 12})
+    live = "a" * 12
+    names = ["+ NEW", "~ PASSWORD"]
+    release = action(
+        check_mode=True,
+        answer={"current": live, "current_version": "1.0", "environment_names": names},
+        programs=[{"name": "mailer", "command": "mail"}],
+        hooks={"migrate": [{"name": "schema", "command": "x"}]},
+    )
     assert [call["phase"] for call in release.asked] == ["inspect"]
     assert release.result["changed"]
-    assert release.result["diff"]["before"] == f"{'a' * 12}\n"
-    assert release.result["diff"]["after"] == f"{wanted(release)}\n"
+    assert release.result["diff"]["before"].splitlines() == [f"release {live} (version 1.0)", f"program shop-{live}"]
+    new = wanted(release)
+    first, *others = release.result["diff"]["after"].splitlines()
+    assert first.startswith(f"release {new} (version ")
+    programs = [f"program shop-{new}", f"program shop-{new}.mailer"]
+    assert others == [*programs, "environment + NEW", "environment ~ PASSWORD", "hook migrate: schema"]
+
+
+def test_check_mode_on_a_host_without_the_app_shows_that_nothing_is_live(action: Callable[..., Release]) -> None:
+    assert action(check_mode=True).result["diff"]["before"] == "no release\n"
 
 
 def test_the_same_app_is_the_same_release_and_a_changed_one_another(
@@ -292,14 +364,49 @@ def test_a_change_of_the_site_or_the_probe_makes_no_new_release(action: Callable
     first = wanted(action())
     assert wanted(action(site={"listen": 8080})) == first
     assert wanted(action(health={"path": "/healthz"})) == first
-    assert wanted(action(releases_kept=9)) == first
+    assert wanted(action(releases={"keep": 9, "warm": 5})) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"programs": [{"name": "mailer", "command": "mail"}]},
+        {"hooks": {"migrate": [{"name": "schema", "command": "x"}]}},
+        {"shared": {"directories": ["uploads"]}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_runs_beside_or_inside_an_app_is_part_of_its_release(
+    action: Callable[..., Release], change: dict[str, Any]
+) -> None:
+    assert wanted(action(**change)) != wanted(action())
+
+
+@pytest.mark.parametrize(
+    ("staged", "first"),
+    [
+        ({"web1": ("a", "b"), "web2": ("a", "b")}, "web1"),
+        ({"web1": ("b", "b"), "web2": ("a", "b")}, "web2"),
+        ({"web2": ("", "b")}, "web2"),
+        ({"web1": ("b", "b"), "web2": ("b", "b")}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_first_host_that_gets_a_release_does_what_is_for_the_whole_fleet(
+    staged: dict[str, tuple[str, str]], first: str
+) -> None:
+    hosts: dict[str, Any] = {"web1": {}, "web2": {"wsgi_staged": {"other": {"current": "x", "release": "y"}}}}
+    for host, (current, release) in staged.items():
+        hosts[host] = {"wsgi_staged": {"shop": {"current": current, "release": release, "settled": False}}}
+    assert first_to_release(["web1", "web2"], hosts, "shop") == first
 
 
 def test_a_source_without_the_requirements_it_names_is_refused(action: Callable[..., Release], source: Path) -> None:
     (source / "requirements.txt").unlink()
     archive = shutil.make_archive(str(source.parent / "packed"), "gztar", source)
+    checksum = f"sha256:{hashlib.sha256(Path(archive).read_bytes()).hexdigest()}"
     with pytest.raises(AnsibleActionFail, match=r"app shop: .*'requirements.txt'"):
-        action(source={"archive": {"path": archive}})
+        action(source={"archive": {"path": archive, "checksum": checksum}})
 
 
 def test_the_host_gets_the_environment_whole(action: Callable[..., Release]) -> None:
@@ -328,7 +435,8 @@ def test_no_secret_is_in_an_argument_that_the_host_logs(
 
 def test_the_table_has_a_line_for_each_app_and_one_for_a_silent_host() -> None:
     rows = [{"app": "shop", "release": "a" * 12, "health": "healthy"}, {"app": "api", "health": "answer 503"}]
-    head, *lines = status_table(["web1", "web2"], {"web1": {"status_answer": {"rows": rows}}, "web2": {}})
+    table = status_table(["web1", "web2"], {"web1": {"status_answer": {"rows": rows}}, "web2": {}})
+    head, *lines = (line.replace("\N{NO-BREAK SPACE}", " ") for line in table)
     assert head.split()[:3] == ["host", "app", "release"]
     assert [line.split()[0] for line in lines] == ["web1", "web1", "web2"]
     assert lines[0].index("healthy") == lines[1].index("answer 503") == head.index("health")

@@ -100,10 +100,13 @@ def remove(run_module: Remove, host: Host) -> Remove:
 def add_app(host: Host, name: str, uid: int, noted: bool = True) -> Path:
     """Put an app on the host, as releases leave it."""
     home = host.root / name
-    for directory in ("releases/0123456789ab/app", "run", "data/uploads"):
+    for directory in ("releases/0123456789ab/app", "run", "slots", "data/uploads"):
         (home / directory).mkdir(parents=True)
-    (home / "releases" / "0123456789ab" / "manifest.json").write_text("{}")
+    (home / "releases" / "0123456789ab" / "release.json").write_text("{}")
     (home / "current").symlink_to("releases/0123456789ab")
+    (home / "slots" / "b.sock").symlink_to("../run/0123456789ab.sock")
+    for name in ("slots/b", "lock.json", ".guard"):
+        (home / name).touch()
     (home / "data" / "uploads" / "photo").write_text("dear to somebody\n")
     (home / "releases.log").write_text("one line\n")
     (home / ".lock").touch()
@@ -217,7 +220,7 @@ def test_the_diff_lists_what_goes(remove: Remove, shop: Path) -> None:
 def test_the_logs_of_an_app_go_and_those_of_another_stay(remove: Remove, shop: Path) -> None:
     logs = Path(removal_utils.LOGS)
     logs.mkdir()
-    for name in ("shop.log", "shop.log.1", "shop-two.log"):
+    for name in ("shop.log", "shop.log.1", "shop.mailer.log", "shop.mailer-0.log.1", "shop-two.log"):
         (logs / name).touch()
     remove("app", "shop")
     assert [path.name for path in logs.iterdir()] == ["shop-two.log"]
@@ -241,14 +244,24 @@ def test_the_programs_of_an_app_stop_and_those_of_others_run_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(removal_utils, "Supervisor", lambda: supervisor)
-    others = ["shop", "shop-web-0123456789ab", "api-0123456789ab", "theirs"]
-    for name in (NEW, LIVE, *others):
+    others = ["shop", "shop-web-0123456789ab", "shop-web-0123456789ab.mailer", "api-0123456789ab", "theirs"]
+    for name in (NEW, LIVE, f"{LIVE}.mailer", f"{LIVE}.2", *others):
         supervisor.add(name, render_program(program(name), supervisor.log_directory))
     told = remove("app", "shop", check_mode=True)
-    assert {f"program {NEW}", f"program {LIVE}"} <= set(told["removed"])
+    assert {f"program {name}" for name in (NEW, LIVE, f"{LIVE}.mailer", f"{LIVE}.2")} <= set(told["removed"])
     assert supervisor.state(LIVE) in ("STARTING", "RUNNING")
     remove("app", "shop")
     assert supervisor.programs() == set(others)
+
+
+def test_the_end_of_a_former_release_is_no_longer_waited_for(
+    remove: Remove, shop: Path, supervisor: Supervisor, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal_utils, "Supervisor", lambda: supervisor)
+    remove("app", "shop", check_mode=True)
+    assert systemd.calls == []
+    remove("app", "shop")
+    assert "stop baremetal-web-retire-shop.timer" in systemd.calls
 
 
 def test_a_program_that_cannot_be_stopped_leaves_the_app_and_says_what_to_do(
@@ -266,6 +279,7 @@ def test_a_program_that_cannot_be_stopped_leaves_the_app_and_says_what_to_do(
     assert f"The program {LIVE} cannot be stopped: " in result["msg"]
     assert "systemctl start supervisord-baremetal" in result["msg"]
     assert (shop / "releases").exists()
+    assert (tmp_path / "conf.d" / f"{LIVE}.conf").exists()  # so that the next removal finds it
 
 
 # Accounts; the programs that change them are stand-ins.

@@ -26,17 +26,28 @@ Read = Callable[[str], Any]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Let supervisord's own code read a program; return what it understood."""
+def read_all(tmp_path: Path) -> Callable[[str], list]:
+    """Let supervisord's own code read a program; return what it understood of each of its processes."""
     options = pytest.importorskip("supervisor.options")
 
-    def _read(text: str) -> Any:
+    def _read_all(text: str) -> list:
         config = tmp_path / "supervisord.conf"
         config.write_text(f"[supervisord]\nchildlogdir = {tmp_path}\n[include]\nfiles = {tmp_path}/*.program\n")
         (tmp_path / "the.program").write_text(text)
         server = options.ServerOptions()
         server.realize(["--configuration", str(config)])
-        ((program,),) = [group.process_configs for group in server.process_group_configs]
+        (group,) = server.process_group_configs
+        return group.process_configs
+
+    return _read_all
+
+
+@pytest.fixture
+def read(read_all: Callable[[str], list]) -> Read:
+    """Let supervisord's own code read a program of one process."""
+
+    def _read(text: str) -> Any:
+        (program,) = read_all(text)
         return program
 
     return _read
@@ -255,6 +266,58 @@ def test_a_removed_program_ends_loses_its_file_and_leaves_the_others_alone(
     assert supervisor.current_text("one") is None
     assert not os.path.exists(f"/proc/{gone}")
     assert pid(supervisor, "other") == kept
+
+
+def test_several_processes_of_a_program_count_as_the_one_that_is_farthest_from_running(
+    supervisor: Supervisor, program: Program, tmp_path: Path
+) -> None:
+    command = f"sh -c 'if mkdir {tmp_path}/first; then exit 3; fi; exec sleep 600'"
+    one = program("many", command=command, startsecs=1, startretries=0)
+    supervisor.add("many", render_program({**one, "number": 3}, supervisor.log_directory))
+    wait_until(lambda: sorted(supervisor.states("many")) == ["FATAL", "RUNNING", "RUNNING"])
+    assert supervisor.state("many") == "FATAL"
+    assert all(os.path.exists(f"/proc/{process}") for process in supervisor.processes("many"))
+    assert len(supervisor.processes("many")) == 2
+    supervisor.remove("many")
+    assert supervisor.states("many") == []
+
+
+def test_several_processes_of_a_program_have_a_log_each(
+    program: Program, read_all: Callable[[str], list], tmp_path: Path
+) -> None:
+    described = {**program("worker", log_name="shop.worker"), "number": 2}
+    found = read_all(render_program(described, str(tmp_path)))
+    assert [(one.name, one.stdout_logfile) for one in found] == [
+        ("worker-0", f"{tmp_path}/shop.worker-0.log"),
+        ("worker-1", f"{tmp_path}/shop.worker-1.log"),
+    ]
+
+
+def test_a_program_that_does_not_start_by_itself_is_started_when_asked(
+    supervisor: Supervisor, program: Program
+) -> None:
+    supervisor.add("later", render_program(program("later", autostart=False), supervisor.log_directory))
+    assert supervisor.state("later") == "STOPPED"
+    assert supervisor.processes("later") == []
+    supervisor.start("later")
+    assert supervisor.wait("later", 5) == "RUNNING"
+    assert len(supervisor.processes("later")) == 1
+
+
+def test_a_removal_that_is_cut_off_leaves_the_file_by_which_the_program_is_found(
+    supervisor: Supervisor, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    add("one")
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "_forget", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            supervisor.remove("one")
+    assert supervisor.programs() == {"one"}
+    supervisor.remove("one")
+    assert (supervisor.programs(), supervisor.state("one")) == (set(), "ABSENT")
 
 
 def test_a_program_that_was_never_there_can_be_removed(supervisor: Supervisor) -> None:

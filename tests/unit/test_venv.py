@@ -230,6 +230,33 @@ def test_a_package_without_a_wheel_is_not_built(made: Callable[..., Path], tmp_p
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_wheel_is_installed_by_itself_without_asking_an_index(
+    made: Callable[..., Path], index: Index, tmp_path: Path
+) -> None:
+    environment = made(none="# nothing\n")
+    uv = "" if (environment / "bin" / "pip").exists() else UV or ""
+    install(
+        str(environment),
+        sys.executable,
+        [],
+        uv=uv,
+        index_url="http://127.0.0.1:1/",
+        home=str(tmp_path),
+        package=str(index.add("single")),
+    )
+    command = [environment / "bin" / "python", "-c", "import single; print(single.ANSWER)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "42\n"
+
+
+def test_a_wheel_that_is_broken_is_named(made: Callable[..., Path], tmp_path: Path) -> None:
+    environment = made(none="# nothing\n")
+    broken = tmp_path / "shop-1.2-py3-none-any.whl"
+    broken.write_text("no wheel")
+    uv = "" if (environment / "bin" / "pip").exists() else UV or ""
+    with pytest.raises(VenvError, match=r"Installing shop-1\.2-py3-none-any\.whl"):
+        install(str(environment), sys.executable, [], uv=uv, home=str(tmp_path), package=str(broken))
+
+
 def offline(environment: Path, file: Path, index: Index) -> None:
     """Install a file with the tool that made the environment, from a directory of wheels."""
     uv = "" if (environment / "bin" / "pip").exists() else UV or ""

@@ -59,7 +59,7 @@ def test_an_app_runs_as_its_own_user(host: Host, app: App) -> None:
 
 def test_an_app_cannot_change_its_release(host: Host, app: App) -> None:
     user, home = as_user(f"wsgi-{app.name}"), f"/srv/wsgi/{app.name}"
-    assert host.check_output(f"{user} find {home}/releases -name manifest.json")
+    assert host.check_output(f"{user} find {home}/releases -name release.json")
     assert host.check_output(f"{user} find {home}/releases ! -type l -writable") == ""
     assert host.run(f"{user} touch {home}/current/app/new").rc != 0
     assert host.run(f"{user} ln -sfn / {home}/current").rc != 0

@@ -118,7 +118,7 @@ def test_a_new_version_is_deployed_and_taken_back(host: Host, tmp_path: Path) ->
     project = source / "pyproject.toml"
     project.write_text(project.read_text().replace('version = "1.0.0"', 'version = "1.0.1"'))
     limit = f"--limit={name(host)}"
-    code, output = play("playbooks/deploy.yml", limit, inventory=INVENTORY, app=APP, wsgi_apps=described(source))
+    code, _ = play("playbooks/deploy.yml", limit, inventory=INVENTORY, app=APP, wsgi_apps=described(source))
     assert code == 0
     assert manifest(host)["version"] == "1.0.1"
     assert answer(host) == SENTENCE

@@ -1,5 +1,6 @@
 """What happens to one app must not be felt by another."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ HELLO, SECOND, EVENTED = APPS
 
 def converge(host: Host, described: list[dict[str, Any]]) -> str:
     """Bring the apps to the host; return what was printed."""
-    code, output = play("site.yml", f"--limit={name(host)}", wsgi_apps=described)
+    code, output = play("site.yml", f"--limit={name(host)}", "--tags=wsgi", wsgi_apps=described)
     assert code == 0
     return output
 
@@ -31,9 +32,10 @@ def changed(**values: Any) -> list[dict[str, Any]]:
     return described
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def restored(host: Host) -> Iterator[None]:
-    """The apps as the inventory has them, after each test."""
+    """The apps as the inventory has them, before and after."""
+    converge(host, apps())
     yield
     converge(host, apps())
 
@@ -53,16 +55,21 @@ def programs(host: Host, app: App) -> list[str]:
 
 
 def test_a_changed_number_of_workers_is_a_release_and_going_back_needs_no_build(host: Host, neighbour: Host) -> None:
-    former, built = HELLO.release(host), host.file("/srv/wsgi/hello/current/manifest.json").mtime
+    former, built = HELLO.release(host), host.file("/srv/wsgi/hello/current/server.txt").mtime
     converge(host, changed(server={"workers": "3"}))
     assert HELLO.release(host) != former
     assert len(HELLO.workers(host)) == 3
-    assert programs(host, HELLO) == [HELLO.program(host)]
+    # The former one goes on for a while beside it.
+    assert programs(host, HELLO) == sorted([f"hello-{former}", HELLO.program(host)])
     assert HELLO.answers(host, client=neighbour)
     converge(host, apps())
     assert HELLO.release(host) == former
-    assert host.file("/srv/wsgi/hello/current/manifest.json").mtime == built
+    assert host.file("/srv/wsgi/hello/current/server.txt").mtime == built
     assert HELLO.answers(host, client=neighbour)
+
+
+def test_the_order_of_the_apps_makes_no_difference(host: Host) -> None:
+    assert "changed=0 " in converge(host, apps()[::-1])
 
 
 def test_a_site_that_moves_leaves_nothing_listening_behind(host: Host, neighbour: Host) -> None:
@@ -82,10 +89,6 @@ def test_an_app_that_is_no_longer_named_is_no_longer_published(host: Host, neigh
     assert SECOND.answers(host, client=neighbour)
 
 
-def test_the_order_of_the_apps_makes_no_difference(host: Host) -> None:
-    assert "changed=0 " in converge(host, apps()[::-1])
-
-
 def test_an_app_may_listen_on_an_address_of_its_own_as_well(host: Host, neighbour: Host) -> None:
     converge(host, changed(server={"bind": "127.0.0.1:5000"}))
     assert fetch(host, "http://127.0.0.1:5000/hello").text == SENTENCE
@@ -95,13 +98,17 @@ def test_an_app_may_listen_on_an_address_of_its_own_as_well(host: Host, neighbou
 def test_a_version_comes_from_git_and_the_host_needs_none(host: Host, neighbour: Host, tmp_path: Path) -> None:
     repository = tmp_path / "hello.git"
     shutil.copytree(PROJECT / "files" / "hello_flask", repository, ignore=shutil.ignore_patterns("tests", ".*"))
+    # The same content is the same release, with the commit that it came from first.
+    (repository / "unique.txt").write_text(str(tmp_path))
     identity = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
     for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "First"), ("tag", "v1")):
         subprocess.run(["git", *identity, *words], cwd=repository, check=True)
     described = apps()
     described[0]["source"] = {"git": {"repo": str(repository), "version": "v1"}}
     converge(host, described)
-    assert '"version": "v1 (' in host.file("/srv/wsgi/hello/current/manifest.json").content_string
+    manifest = json.loads(host.file("/srv/wsgi/hello/current/release.json").content_string)
+    commit = subprocess.check_output(["git", "rev-parse", "v1"], cwd=repository, text=True).strip()
+    assert (manifest["version"], manifest["commit"]) == ("v1", commit)
     assert HELLO.answers(host, client=neighbour)
     assert not host.exists("git")
 

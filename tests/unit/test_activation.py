@@ -1,0 +1,618 @@
+"""A release goes live: started beside the live one, proved, switched to, and the former one retired."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.module_utils import activation as module
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, probe
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, point
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+    Supervisor,
+    SupervisorError,
+    render_program,
+)
+from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
+from conftest import NO_HOOKS, A, B, C, Shop, StandIns, hook, killed_at, wait_until
+
+# The probe.
+
+
+@pytest.mark.parametrize(("path", "said"), [("/", ""), ("/204", ""), ("/302", ""), ("/404", "404"), ("/503", "503")])
+def test_an_app_is_healthy_when_it_answers_200_to_399(unix_server: Path, path: str, said: str) -> None:
+    problem = probe(path, "shop.example", str(unix_server), 5)
+    assert said in problem
+    assert bool(problem) == bool(said)
+
+
+@pytest.mark.parametrize("path", ["/slow", "/garbage"])
+def test_an_app_that_does_not_answer_as_a_web_server_is_not_healthy(unix_server: Path, path: str) -> None:
+    before = time.monotonic()
+    assert "no answer" in probe(path, "shop.example", str(unix_server), 0.2)
+    assert time.monotonic() - before < 2
+
+
+@pytest.mark.parametrize("listened_once", [True, False], ids=["refused", "missing"])
+def test_an_app_that_does_not_listen_is_not_healthy(tmp_path: Path, listened_once: bool) -> None:
+    path = str(tmp_path / "app.sock")
+    if listened_once:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+    assert "no answer" in probe("/", "shop.example", path, 1)
+
+
+def test_an_app_that_sends_its_answer_byte_by_byte_for_ever_is_not_healthy(
+    tmp_path: Path, start: Callable[..., subprocess.Popen]
+) -> None:
+    path = tmp_path / "drip.sock"
+    drip = (
+        "import socket, sys, time\ns = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n"
+        "c = s.accept()[0]\nwhile 1: c.send(b'H'); time.sleep(0.05)"
+    )
+    start(sys.executable, "-IS", "-c", drip, str(path))
+    wait_until(path.exists)
+    before = time.monotonic()
+    assert "no complete answer within 0.5 s" in wait_until(lambda: probe("/", "x", str(path), 0.5))
+    assert time.monotonic() - before < 3
+
+
+# What a release consists of.
+
+
+def test_the_places_of_a_release_are_filled_into_its_program_and_only_there(shop: Shop) -> None:
+    shop.lay(A)
+    server = shop.activation(A).server()
+    assert server["name"] == f"shop-{A}"
+    assert shop.home.socket(A) in server["command"]
+    assert server["directory"] == f"{shop.home.release(A)}/app"
+    assert "$socket" in shop.description["program"]["command"]
+
+
+def test_the_environment_of_an_app_is_not_where_supervisord_could_change_or_show_it(shop: Shop) -> None:
+    shop.lay(A, program={"environment": {"PASSWORD": "hunter2"}}, programs=[background("mailer")])
+    one = shop.activation(A)
+    for program in (one.server(), *one.background()):
+        assert "hunter2" not in one.text(program)
+
+
+def test_the_name_of_a_release_is_one_that_its_programs_are_found_by(shop: Shop) -> None:
+    again = f"{A}.2"
+    ours = [f"shop-{A}", f"shop-{A}.mailer", f"shop-{again}", f"shop-{again}.mailer", f"shop-{B}.2x"]
+    for name in (*ours, "shop", "shop-api", f"shop-api-{A}", f"my-shop-{A}", "shop-not-hex-at-all", f"shop-{A}x"):
+        Path(shop.supervisor.path(name)).touch()
+    programs = Programs(shop.home, shop.supervisor)
+    found = programs.releases(), programs.of(A), programs.of(again)
+    for path in Path(shop.supervisor.directory).iterdir():
+        path.unlink()
+    assert found == ([A, again], ours[:2], ours[2:4])
+
+
+def test_a_release_that_is_not_there_or_was_made_by_a_former_version_is_refused(shop: Shop) -> None:
+    with pytest.raises(ReleaseError, match="not complete"):
+        shop.activation(A)
+    shop.lay(A)
+    (Path(shop.home.release(A)) / "release.json").write_text('{"version": "1", "staged": 1}')
+    with pytest.raises(ReleaseError, match="former version"):
+        shop.activation(A)
+
+
+def test_an_app_that_cannot_be_imported_is_refused_with_the_last_line_of_its_traceback(shop: Shop) -> None:
+    shop.lay(A, check=f"{sys.executable} -c 'import json'")
+    shop.activation(A).check()
+    shop.lay(B, check=f"{sys.executable} -c 'import no_such_package; app'")
+    with pytest.raises(ReleaseError) as refusal:
+        shop.activation(B).check()
+    assert "'shop:app'" in str(refusal.value)
+    assert "ModuleNotFoundError: No module named 'no_such_package'" in str(refusal.value)
+
+
+# Live.
+
+
+def background(name: str, command: str = "sleep 600", **options: Any) -> dict[str, Any]:
+    return {"name": name, "command": command, "number": 1, "stop_timeout": 1, **options}
+
+
+def links(home: Home) -> tuple[str, str, str, str]:
+    return home.slot, home.occupant(home.slot), os.readlink(home.current_link), os.readlink(home.current_socket)
+
+
+def test_the_first_release_goes_live_in_slot_a_and_starts_with_the_host(shop: Shop) -> None:
+    shop.lay(A)
+    done = shop.activation(A).run()
+    assert (done["release"], done["previous"]) == (A, "")
+    assert {"start", "healthy", "stable", "switch", "total"} <= set(done["seconds"])
+    assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
+    assert shop.visit() == A
+    assert "autostart = true" in (shop.supervisor.current_text(f"shop-{A}") or "")
+    assert shop.home.manifest(A)["healthy"]
+    assert shop.activation(A).is_settled()
+
+
+def test_every_release_goes_into_the_other_slot_and_the_former_one_stays_warm(shop: Shop) -> None:
+    shop.go_live(A)
+    former = shop.pid(A)
+    shop.go_live(B)
+    assert links(shop.home) == ("b", B, f"releases/{B}", f"run/{B}.sock")
+    assert shop.visit() == B
+    assert (shop.home.former, shop.pid(A)) == (A, former)
+    assert "autostart = false" in (shop.supervisor.current_text(f"shop-{A}") or "")
+    assert shop.activation(B).is_settled()
+    shop.go_live(C)
+    assert links(shop.home) == ("a", C, f"releases/{C}", f"run/{C}.sock")
+    assert sorted(shop.supervisor.programs()) == [f"shop-{B}", f"shop-{C}"]
+
+
+def test_whoever_had_the_slot_has_ended_before_the_next_one_starts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So none of the idle connections that nginx keeps for a slot leads to a release before the former one."""
+    shop.go_live(A, B)
+    running = {}
+    start = Activation._start
+
+    def watched(self: Activation) -> None:
+        running.update({name: shop.pid(name) for name in (A, B)}, slot=shop.home.occupant("a"))
+        start(self)
+
+    monkeypatch.setattr(Activation, "_start", watched)
+    shop.go_live(C)
+    assert (running[A], running["slot"]) == (0, "")
+    assert running[B] == shop.pid(B)
+
+
+def test_a_release_that_took_the_slot_a_moment_ago_is_not_ended_before_its_visitors_are_accepted(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.go_live(A, B)
+    monkeypatch.setattr(module, "LEAST_WARM_SECONDS", 1)
+    os.utime(shop.home.slots)
+    since = time.monotonic()
+    shop.go_live(C)
+    assert 0.9 < time.monotonic() - since < 5
+
+
+def test_a_release_that_is_warm_is_live_again_by_the_switch_alone(shop: Shop) -> None:
+    shop.go_live(A, B)
+    pids = shop.pid(A), shop.pid(B)
+    done = shop.activation(A).run()
+    assert "start" not in done["seconds"]
+    assert done["seconds"]["total"] < 2
+    assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
+    assert (shop.visit(), shop.home.former) == (A, B)
+    assert (shop.pid(A), shop.pid(B)) == pids
+    texts = [shop.supervisor.current_text(f"shop-{name}") or "" for name in (A, B)]
+    assert ["autostart = true" in text for text in texts] == [True, False]
+
+
+def test_a_release_that_is_cold_is_started_and_proved_again(shop: Shop) -> None:
+    shop.go_live(A, B, C)
+    assert shop.pid(A) == 0
+    done = shop.activation(A).run()
+    assert "start" in done["seconds"]
+    assert (shop.visit(), shop.home.former) == (A, C)
+
+
+def test_a_warm_release_that_hangs_is_started_anew(shop: Shop) -> None:
+    shop.go_live(A, B)
+    hanging = shop.pid(A)
+    os.unlink(shop.home.socket(A))
+    shop.activation(A).run()
+    assert shop.visit() == A
+    assert shop.pid(A) not in (0, hanging)
+
+
+def test_a_release_proves_itself_while_the_live_one_serves(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    prove = Activation.prove
+
+    def watched(self: Activation) -> None:
+        prove(self)
+        seen.append(shop.visit())
+
+    shop.go_live(A)
+    monkeypatch.setattr(Activation, "prove", watched)
+    shop.go_live(B)
+    assert (seen, shop.visit()) == ([A], B)
+
+
+def test_the_live_release_that_is_well_keeps_its_process_when_it_is_activated_again(shop: Shop) -> None:
+    shop.go_live(A)
+    before = shop.picture()
+    shop.go_live(A)
+    assert shop.picture() == before
+
+
+def test_the_live_release_that_ended_runs_again_when_it_is_activated_again(shop: Shop) -> None:
+    shop.go_live(A)
+    shop.supervisor.call("stopProcess", f"shop-{A}")
+    assert not shop.activation(A).is_settled()
+    shop.go_live(A)
+    assert shop.visit() == A
+    assert shop.activation(A).is_settled()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda shop: os.unlink(shop.home.current_link),
+        lambda shop: os.unlink(shop.home.current_socket),
+        lambda shop: shop.supervisor.remove(f"shop-{A}.mailer"),
+        lambda shop: shop.activation(A).autostart(False),
+        lambda shop: Path(shop.supervisor.path(f"shop-{C}")).touch(),
+        lambda shop: shop.home.remember(A, healthy=None),
+    ],
+    ids=["link", "socket", "background", "autostart", "leftover", "unproved"],
+)
+def test_a_release_of_which_something_is_not_as_described_is_not_settled_until_it_is_activated_again(
+    shop: Shop, spoil: Callable[[Shop], None]
+) -> None:
+    shop.go_live(A, programs=[background("mailer")])
+    assert shop.activation(A).is_settled()
+    spoil(shop)
+    assert not shop.activation(A).is_settled()
+    pid = shop.pid(A)
+    shop.go_live(A)
+    assert shop.activation(A).is_settled()
+    assert shop.pid(A) == pid
+
+
+def test_an_app_from_before_there_were_slots_goes_on_until_its_next_release_is_live(
+    shop: Shop, start: Callable[..., subprocess.Popen]
+) -> None:
+    shop.lay(A)
+    start(*shop.answerer.replace("$socket", shop.home.socket(A)).split(), env={"APP_RELEASE": A})
+    os.symlink(f"run/{A}.sock", shop.home.current_socket)
+    os.symlink(f"releases/{A}", shop.home.current_link)
+    assert wait_until(shop.visit) == shop.home.current == A
+    shop.go_live(B)
+    assert (shop.visit(), shop.home.slot) == (B, "a")
+
+
+def test_the_other_apps_of_the_host_are_left_alone(shop: Shop, program: Callable[..., dict[str, Any]]) -> None:
+    other = f"shop-api-{A}"
+    shop.supervisor.add(other, render_program(program(other), shop.supervisor.log_directory))
+    before = shop.supervisor.processes(other)
+    shop.go_live(A, B, C)
+    assert shop.supervisor.processes(other) == before
+
+
+# The end of the former one.
+
+
+def retirement(stand_ins: StandIns) -> list[str]:
+    """Return what systemd is to do later, as a command with its arguments."""
+    asked = (stand_ins.directory / "later").read_text()
+    options, _, command = asked.partition("\nflock\n")
+    lock, shell, flag, script = command.rstrip("\n").split("\n", 3)
+    return [*options.splitlines(), "flock", lock, shell, flag, script]
+
+
+def retire_now(stand_ins: StandIns) -> None:
+    command = retirement(stand_ins)
+    subprocess.run(command[command.index("flock") :], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_former_release_ends_when_its_time_to_be_warm_is_over(shop: Shop, stand_ins: StandIns) -> None:
+    shop.go_live(A, B)
+    assert {"--on-active=300", "--unit=baremetal-web-retire-shop.timer"} <= set(retirement(stand_ins))
+    retire_now(stand_ins)
+    assert shop.pid(A) == 0
+    assert sorted(shop.supervisor.programs()) == [f"shop-{B}"]
+    assert os.listdir(shop.home.run) == [f"{B}.sock"]
+    assert shop.visit() == B
+    assert shop.activation(B).is_settled()
+    assert shop.activation(A).is_warm() is False
+
+
+def test_a_release_that_is_live_again_is_not_ended_by_the_timer_of_before(shop: Shop, stand_ins: StandIns) -> None:
+    shop.go_live(A, B)
+    timer = (stand_ins.directory / "later").read_text()
+    shop.go_live(A)
+    assert "systemctl stop baremetal-web-retire-shop.timer" in stand_ins.calls
+    (stand_ins.directory / "later").write_text(timer)
+    retire_now(stand_ins)
+    assert shop.visit() == A
+
+
+def test_the_end_of_the_former_release_waits_for_a_release_that_is_under_way(shop: Shop, stand_ins: StandIns) -> None:
+    shop.go_live(A, B)
+    command = retirement(stand_ins)
+    with module.mutex(shop.home):
+        waiting = subprocess.Popen(command[command.index("flock") :], stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        assert shop.pid(A)
+    waiting.wait(10)
+    assert shop.pid(A) == 0
+
+
+def test_where_systemd_takes_no_timer_the_former_release_ends_at_once(shop: Shop, stand_ins: StandIns) -> None:
+    stand_ins.add("systemd-run", "exit 1")
+    shop.go_live(A, B)
+    assert sorted(shop.supervisor.programs()) == [f"shop-{B}"]
+    assert shop.visit() == B
+
+
+def test_a_release_is_live_even_when_the_former_one_cannot_be_retired(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise subprocess.TimeoutExpired("systemd-run", 30)
+
+    shop.go_live(A)
+    shop.lay(B)
+    with monkeypatch.context() as patch:
+        patch.setattr(Activation, "_cool_down", fail)
+        assert shop.activation(B).run()["release"] == B
+    assert shop.visit() == B
+    assert not shop.activation(B).is_settled()  # two would start with the host
+    shop.activation(B).run()
+    assert shop.activation(B).is_settled()
+
+
+def test_the_newest_releases_are_kept_and_the_two_that_run(shop: Shop) -> None:
+    shop.go_live(A, B, releases={"keep": 2})
+    for name in "0123":
+        shop.lay(name * 12)
+    shop.activation(A).run()
+    assert sorted(os.listdir(shop.home.releases)) == ["2" * 12, "3" * 12, A, B]
+
+
+# Whatever fails.
+
+DEAD = {"command": "sh -c 'echo the reason; exit 3'", "startsecs": 1, "startretries": 0}
+NO_LONGER = {"stable": 2}
+
+
+def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
+    """Return releases that fail, each with the step at which, and what has to be said."""
+    runs = {key: {"command": f"{shop.answerer} {key} 0.3"} for key in ("ends", "loses")}
+    return {
+        "start": ({"program": {"command": "/no/such/program", "startsecs": 1, "startretries": 0}}, "healthy", "FATAL"),
+        "user": ({"program": {"user": "no-such-user"}}, "start", "no-such-user"),
+        "dead": ({"program": DEAD}, "healthy", "the reason"),
+        "probe": ({"health": {"path": "/503", "timeout": 1}}, "healthy", "within 1 s: answer 503"),
+        "hangs": ({"health": {"path": "/slow", "timeout": 1}}, "healthy", "within 1 s: no answer"),
+        "ends": ({"program": runs["ends"], "health": NO_LONGER}, "stable", "healthy on / at first, but not"),
+        "worker": ({"program": runs["loses"], "health": NO_LONGER}, "stable", "a process of it has ended"),
+        "before": ({"hooks": {"before_activate": [hook("echo why; exit 4")]}}, "before_activate", "exit status 4\nwhy"),
+        "background": (
+            {"programs": [background("mailer", "false")], "program": {"startsecs": 1, "startretries": 0}},
+            "background",
+            f"program shop-{B}.mailer is FATAL",
+        ),
+        "after": ({"hooks": {"after_activate": [hook("echo why; exit 5")]}}, "after_activate", "exit status 5\nwhy"),
+    }
+
+
+FAILURES = ["start", "user", "dead", "probe", "hangs", "ends", "worker", "before", "background", "after"]
+
+
+def fail_to_go_live(shop: Shop, failure: str) -> None:
+    changes, step, said = failing(shop)[failure]
+    shop.lay(B, **changes)
+    attempt = shop.activation(B)
+    with pytest.raises((ReleaseError, VenvError, SupervisorError)) as refusal:
+        attempt.run()
+    assert said in str(refusal.value)
+    assert attempt.step == step
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_whatever_fails_leaves_the_live_release_as_it_was(shop: Shop, failure: str) -> None:
+    shop.go_live(A, programs=[background("clock")])
+    before = shop.picture()
+    fail_to_go_live(shop, failure)
+    shop.home.drop(B)
+    after = shop.picture()
+    if failure in ("background", "after"):  # visitors had it for a moment, and the clock of the former one stopped
+        assert after["processes"].pop(f"shop-{A}.clock") != before["processes"].pop(f"shop-{A}.clock")
+    assert after == before
+    assert shop.visit() == A
+    assert shop.activation(A).is_settled()
+
+
+@pytest.mark.parametrize("failure", ["dead", "before", "background", "after"])
+def test_a_first_release_that_fails_leaves_none_live(shop: Shop, failure: str) -> None:
+    before = shop.picture()
+    fail_to_go_live(shop, failure)
+    shop.home.drop(B)
+    assert shop.picture() == before
+    assert shop.home.current == shop.visit() == ""
+
+
+def test_a_warm_release_whose_hook_fails_stays_warm_and_still_ends_in_time(shop: Shop, stand_ins: StandIns) -> None:
+    shop.go_live(A, hooks={"before_activate": [hook("test ! -e no")]})
+    shop.go_live(B)
+    Path(shop.home.release(A), "app", "no").touch()
+    (stand_ins.directory / "later").unlink()
+    before = shop.picture()
+    with pytest.raises(VenvError, match="before_activate"):
+        shop.activation(A).run()
+    assert shop.picture() == before
+    retire_now(stand_ins)
+    assert (shop.pid(A), shop.visit()) == (0, B)
+
+
+def test_after_a_failed_release_the_next_one_goes_live(shop: Shop) -> None:
+    shop.go_live(A)
+    fail_to_go_live(shop, "after")
+    shop.home.drop(B)
+    shop.go_live(C)
+    assert (shop.visit(), shop.home.former) == (C, A)
+
+
+def test_links_that_a_killed_switch_left_behind_follow_even_when_the_next_release_fails(shop: Shop) -> None:
+    shop.go_live(A, C)
+    point(shop.home.current_link, f"releases/{A}")
+    point(shop.home.current_socket, f"run/{A}.sock")
+    fail_to_go_live(shop, "before")
+    assert links(shop.home) == ("b", C, f"releases/{C}", f"run/{C}.sock")
+
+
+def test_why_a_release_was_taken_back_is_told_even_when_that_does_not_work(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    shop.go_live(A)
+    monkeypatch.setattr(Activation, "autostart", lambda self, wanted: fail() if self.release == A else None)
+    fail_to_go_live(shop, "after")
+    assert shop.visit() == A
+
+
+# Hooks and background programs.
+
+
+def test_hooks_run_in_the_code_with_the_environment_in_their_order_and_as_their_user(shop: Shop) -> None:
+    shop.lay(A, hooks={"migrate": [hook("echo $APP_RELEASE > one"), hook("cat one > two; id -un >> two", "second")]})
+    place = Path(shop.home.release(A), "app")
+    assert shop.activation(A).hooks("migrate", run_once=False) == ["hook", "second"]
+    assert (place / "two").read_text().splitlines()[0] == A
+    assert shop.activation(A).hooks("migrate", run_once=True) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a command as another user")
+def test_a_hook_runs_as_the_user_that_it_names(shop: Shop) -> None:
+    shop.lay(A, hooks={"migrate": [hook("test $(id -un) = nobody", user="nobody")]})
+    assert shop.activation(A).hooks("migrate", run_once=False)
+    shop.lay(B, hooks={"migrate": [hook("true", user="no-such-user")]})
+    with pytest.raises(ReleaseError, match="no user 'no-such-user'"):
+        shop.activation(B).hooks("migrate", run_once=False)
+
+
+def test_a_hook_that_fails_is_named_and_those_after_it_do_not_run(shop: Shop) -> None:
+    shop.lay(A, hooks={"migrate": [hook("false", "first"), hook("touch ran", "second")]})
+    with pytest.raises(VenvError, match="hook first of migrate failed with exit status 1"):
+        shop.activation(A).hooks("migrate", run_once=False)
+    assert not Path(shop.home.release(A), "app", "ran").exists()
+
+
+def test_a_hook_that_takes_too_long_is_ended(shop: Shop) -> None:
+    shop.lay(A, hooks={"migrate": [hook("sleep 60", timeout=0.2)]})
+    with pytest.raises(VenvError, match=r"did not end within 0\.2 s"):
+        shop.activation(A).hooks("migrate", run_once=False)
+
+
+def test_hooks_of_an_activation_see_the_world_before_and_after_the_switch(shop: Shop) -> None:
+    def look(file: str) -> list[dict[str, Any]]:
+        return [hook(f"readlink {shop.home.current_link} > {shop.home.data}/{file}")]
+
+    shop.go_live(A)
+    shop.go_live(B, hooks={**NO_HOOKS, "before_activate": look("before"), "after_activate": look("after")})
+    seen = [Path(shop.home.data, name).read_text().strip() for name in ("before", "after")]
+    assert seen == [f"releases/{A}", f"releases/{B}"]
+
+
+def test_background_programs_follow_the_release_with_its_environment(shop: Shop) -> None:
+    shop.go_live(A, programs=[background("mailer", "sh -c 'echo mail of $APP_RELEASE; sleep 600'", number=2)])
+    assert shop.supervisor.states(f"shop-{A}.mailer") == ["RUNNING", "RUNNING"]
+    log = Path(shop.supervisor.log_directory, "shop.mailer-0.log")
+    wait_until(lambda: f"mail of {A}" in log.read_text())
+    shop.go_live(B, programs=[background("clock")])
+    assert shop.supervisor.states(f"shop-{A}.mailer") == []
+    assert shop.supervisor.states(f"shop-{B}.clock") == ["RUNNING"]
+    shop.go_live(A)
+    assert shop.supervisor.states(f"shop-{A}.mailer") == ["RUNNING", "RUNNING"]
+    assert shop.supervisor.states(f"shop-{B}.clock") == []
+    assert shop.activation(A).is_settled()
+
+
+def test_background_programs_of_two_releases_never_run_at_the_same_time(shop: Shop) -> None:
+    note = "sh -c 'test ! -e $HOME/runs || touch $HOME/two; touch $HOME/runs; trap \"rm $HOME/runs; exit\" TERM; {}'"
+    command = note.format("while sleep 0.02\\; do :\\; done".replace("\\;", ";")).replace("$HOME", shop.home.data)
+    for release in (A, B, C):
+        shop.go_live(release, programs=[background("only", command, stop_timeout=5)])
+        wait_until(lambda: os.path.exists(os.path.join(shop.home.data, "runs")))
+    assert not os.path.exists(os.path.join(shop.home.data, "two"))
+
+
+# Irreversible migrations.
+
+
+def test_migrations_are_crossed_that_happened_since_a_release_was_live_the_last_time(shop: Shop) -> None:
+    home = shop.home
+    for release, names in ((A, []), (B, ["drop"]), (C, []), (B, ["drop"])):
+        home.log("deploy", "live", release=release, irreversible=names)
+    assert crossed(home, A) == [f"drop of {B}", f"drop of {B}"]
+    assert crossed(home, C) == [f"drop of {B}"]
+    assert crossed(home, B) == []
+    home.log("rollback", "live", release=A, irreversible=[])
+    assert crossed(home, A) == []
+
+
+# The process that activates is killed.
+
+# Goes to the app all the time, on the way that nginx takes, and prints which release answers.
+VISITOR = r"""
+import os, socket, sys, time
+slots, current, end = sys.argv[1], sys.argv[2], time.monotonic() + 120
+
+def ask(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(path)
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return client.makefile().read().split()[-1]
+
+while time.monotonic() < end:
+    answer = "nobody"
+    for path in (slots + ("/b.sock" if os.path.exists(slots + "/b") else "/a.sock"), current):
+        try:
+            answer = ask(path)
+            break
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        except Exception as error:
+            answer = repr(error)
+    print(answer, flush=True)
+    time.sleep(0.01)
+"""
+STEPS = [(os, name) for name in ("replace", "unlink", "symlink", "fsync")]
+STEPS += [(Supervisor, "call"), (subprocess, "run"), (module.venv, "run"), (Home, "drop")]
+
+
+def changes_something(step: str, *arguments: Any) -> bool:
+    return step != "call" or not str(arguments[1]).startswith("get")
+
+
+@pytest.mark.parametrize(
+    ("cycle", "programs"), [((A, B, C), []), ((A, B), [background("mailer")])], ids=["cold", "warm"]
+)
+def test_wherever_an_activation_is_killed_the_app_answers_and_the_next_one_succeeds(
+    shop: Shop, tmp_path: Path, start: Callable[..., subprocess.Popen], cycle: tuple[str, ...], programs: list
+) -> None:
+    for release in cycle:
+        shop.lay(release, programs=programs)
+    live, lives, number = cycle[0], [cycle[0]], 0
+    shop.go_live(live)
+    with open(tmp_path / "visitors", "w", encoding="utf-8") as log:
+        start(sys.executable, "-IS", "-c", VISITOR, shop.home.slots, shop.home.current_socket, stdout=log)
+    killed = True
+    while killed:
+        wanted = cycle[len(lives) % len(cycle)]
+        killed = killed_at(number, shop.activation(wanted).run, STEPS, changes_something)
+        assert shop.visit() == shop.home.current, number
+        assert shop.home.current in (live, wanted), number
+        shop.activation(wanted).run()
+        assert shop.visit() == wanted, number
+        assert shop.activation(wanted).is_settled(), number
+        assert {name[:17] for name in shop.supervisor.programs()} <= {f"shop-{live}", f"shop-{wanted}"}, number
+        assert {info["group"] for info in shop.supervisor.call("getAllProcessInfo")} == shop.supervisor.programs()
+        assert [name for name in os.listdir(shop.home.path) if name.endswith(".new")] == [], number
+        live = wanted
+        lives.append(wanted)
+        number += 1
+    assert number > 20
+    answers = (tmp_path / "visitors").read_text().splitlines()
+    changes = [answer for answer, before in zip(answers, ["", *answers], strict=False) if answer != before]
+    assert changes == lives[: len(changes)]
+    assert len(changes) >= len(lives) - 1

@@ -1,0 +1,627 @@
+"""The module release: what each step does on a host, what it refuses and says, and what it leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import signal
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.module_utils import staging
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
+from ansible_collections.baremetal.web.plugins.modules import release as module
+from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook
+
+Answer = dict[str, Any]
+
+
+class Host:
+    """The host of the shop, as the action of the controller speaks to it."""
+
+    def __init__(self, shop: Shop, run_module: Callable[..., Answer], place: Path):
+        self.shop = shop
+        self.home = shop.home
+        self.run_module = run_module
+        self.archive = place / "source.tar.gz"
+        with tarfile.open(self.archive, "w:gz") as tar:
+            tar.addfile(tarfile.TarInfo("shop.py"), io.BytesIO())
+
+    def __call__(self, phase: str, check_mode: bool = False, **arguments: Any) -> Answer:
+        common = {"name": "shop", "root": os.path.dirname(self.home.path), "by": "me@here", "run": "this"}
+        return self.run_module("release", {**common, "phase": phase, **arguments}, check_mode)
+
+    def asked(self, release: str, version: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return what the action tells of an app to stage."""
+        described = {
+            key: {**value, **changes[key]} if isinstance(value, dict) and key in changes else changes.get(key, value)
+            for key, value in self.shop.description.items()
+        }
+        app = {
+            **{"name": "shop", "user": OWNER, "build_user": OWNER, "uv": "", "wheel": ""},
+            **{key: described[key] for key in ("program", "programs", "hooks", "releases", "entrypoint")},
+            "python": {"version": "auto", "requirements": "", "source_builds_enabled": False},
+            "shared": {"directories": [], "files": []},
+        }
+        environment = base64.b64encode(json.dumps(changes.get("environment", {})).encode()).decode()
+        manifest = {"app": "shop", "version": version, "commit": "", "description": described}
+        return {"app": app, "socket_group": GROUP, "release": release, "environment": environment, "manifest": manifest}
+
+    def inspect(self, release: str, version: str = "", **changes: Any) -> Answer:
+        return self("inspect", **self.asked(release, version, changes))
+
+    def stage(
+        self, release: str, version: str = "", run: str = "this", redeploy: bool = False, **changes: Any
+    ) -> Answer:
+        asked = {**self.asked(release, version, changes), "run": run, "redeploy": redeploy}
+        before = self("inspect", **asked)
+        assert not before["failed"]
+        if before["settled"]:
+            return before
+        asked["release"] = before["release"]
+        if not before["complete"]:
+            asked.update(archive=str(self.archive), files={staging.SERVER_LOCK: ""})
+        return self("build", **asked)
+
+    def deploy(self, release: str, version: str = "", run: str = "this", **changes: Any) -> Answer:
+        staged = self.stage(release, version, run, **changes)
+        return staged if staged["failed"] else self("activate", release=staged["release"], run=run)
+
+    def ready(self, *releases: str) -> None:
+        for number, release in enumerate(releases, 1):
+            assert not self.deploy(release, f"{number}.0")["failed"]
+
+    def results(self) -> list[tuple[str, str, str]]:
+        return [(row["action"], row["result"], row.get("release", "")) for row in self.home.history()]
+
+    @property
+    def locked(self) -> bool:
+        return os.path.exists(os.path.join(self.home.path, "lock.json"))
+
+
+@pytest.fixture
+def host(shop: Shop, run_module: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    def install(path: str, *_arguments: Any, **_options: Any) -> None:
+        os.makedirs(os.path.join(path, "lib", "python3.12", "site-packages"))
+
+    monkeypatch.setattr(module, "Supervisor", lambda: shop.supervisor)
+    monkeypatch.setattr(staging, "BUILD_HOME", str(tmp_path / "build"))
+    monkeypatch.setattr(staging.venv, "install", install)
+    monkeypatch.setattr(staging.venv, "find_interpreter", lambda _version: sys.executable)
+    return Host(shop, run_module, tmp_path)
+
+
+def hooks(kind: str, command: str, **options: Any) -> dict[str, Any]:
+    return {**NO_HOOKS, kind: [hook(command, **options)]}
+
+
+# Stage, then activate.
+
+
+def test_a_host_is_asked_for_what_it_has_without_touching_it(host: Host) -> None:
+    host.ready(A)
+    before = sorted(os.walk(host.home.path))
+    answer = host.inspect(B)
+    told = {"changed": False, "release": B, "current": A, "complete": False, "settled": False}
+    assert {**answer, **told} == answer
+    assert sorted(os.walk(host.home.path)) == before
+
+
+def test_a_staged_release_is_whole_and_locked_and_not_live(host: Host) -> None:
+    host.ready(A)
+    answer = host.stage(B, "2.0")
+    assert {**answer, "failed": False, "changed": True, "release": B, "current": A} == answer
+    assert host.home.staged() == [A, B]
+    assert (host.shop.visit(), host.locked) == (A, True)
+    manifest = host.home.manifest(B)
+    assert (manifest["by"], manifest["run"], manifest["version"]) == ("me@here", "this", "2.0")
+
+
+def test_an_activated_release_is_live_logged_and_settled_and_its_lock_is_gone(host: Host) -> None:
+    host.ready(A)
+    answer = host.deploy(B, "2.0")
+    told = {"failed": False, "changed": True, "release": B, "previous": A, "version": "2.0"}
+    assert {**answer, **told} == answer
+    assert answer["seconds"]["total"] >= answer["seconds"]["start"]
+    assert (host.shop.visit(), host.locked) == (B, False)
+    row = host.home.history()[-1]
+    told = {"action": "deploy", "result": "live", "release": B, "previous": A, "by": "me@here", "run": "this"}
+    assert {**row, **told} == row
+    again = host.stage(B, "2.0")
+    assert (again["settled"], again["changed"], host.locked) == (True, False, False)
+
+
+def test_the_environment_is_told_by_name_alone(host: Host) -> None:
+    assert not host.deploy(A, environment={"PASSWORD": "hunter2", "SAME": "1", "GONE": "x"})["failed"]
+    answer = host.inspect(B, environment={"PASSWORD": "correct-horse", "SAME": "1", "NEW": "x"})
+    assert answer["environment_names"] == ["- GONE", "+ NEW", "~ PASSWORD"]
+    assert "hunter2" not in str(answer)
+    assert "correct-horse" not in str(answer)
+
+
+def test_the_same_content_is_released_again_only_when_asked(host: Host) -> None:
+    host.ready(A)
+    for release in (f"{A}.2", f"{A}.3"):
+        assert host.deploy(A, redeploy=True)["release"] == release
+        assert host.shop.visit() == release
+        assert host.stage(A)["settled"]
+    assert host.home.same(A) == [A, f"{A}.2", f"{A}.3"]
+
+
+def test_a_release_that_is_there_already_is_not_built_again(host: Host) -> None:
+    host.ready(A, B)
+    built = host.home.manifest(A)["staged"]
+    assert host.deploy(A)["release"] == A
+    assert host.home.manifest(A)["staged"] == built
+
+
+def test_how_a_release_is_probed_and_kept_may_change_while_it_is_live(host: Host) -> None:
+    host.ready(A)
+    pid = host.shop.pid(A)
+    changes = {"health": {"path": "/204", "timeout": 5}, "releases": {"keep": 9}}
+    assert not host.inspect(A, **changes)["settled"]
+    assert host.deploy(A, **changes)["failed"] is False
+    assert host.home.manifest(A)["description"]["health"]["path"] == "/204"
+    assert host.inspect(A, **changes)["settled"]
+    assert host.shop.pid(A) == pid
+
+
+def test_the_live_release_is_not_taken_down_by_its_own_probe(host: Host) -> None:
+    host.ready(A)
+    answer = host.deploy(A, health={"path": "/503", "timeout": 1})
+    assert "503" in answer["msg"]
+    assert host.shop.visit() == A
+    assert host.home.staged() == [A]
+    assert host.inspect(A)["settled"]  # as it was described before
+
+
+def test_after_a_release_that_failed_a_rollback_still_goes_to_the_one_before_the_live_one(host: Host) -> None:
+    host.ready(A, B)
+    assert host.deploy(C, health={"path": "/503", "timeout": 0.5})["failed"]
+    assert (host.home.current, host.home.former) == (B, A)
+    answer = host("rollback")
+    assert (answer["release"], answer["warm"], host.shop.visit()) == (A, False, A)
+
+
+# Whatever fails.
+
+
+def test_a_failure_says_the_app_the_release_the_step_the_reason_and_what_is_live(host: Host) -> None:
+    host.ready(A)
+    broken = {"command": "sh -c 'echo ImportError of mine; exit 3'", "startsecs": 1, "startretries": 0}
+    answer = host.deploy(B, program=broken)
+    assert answer["failed"]
+    for part in (f"app shop: release {B}: healthy: ", "FATAL", "shop.log", "ImportError of mine", f"release is {A}."):
+        assert part in answer["msg"]
+    assert (answer["current"], answer["step"]) == (A, "healthy")
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "check": {"check": "/bin/false"},
+    "after_stage": {"hooks": hooks("after_stage", "false")},
+    "healthy": {"health": {"path": "/503", "timeout": 0.5}},
+    "before_activate": {"hooks": hooks("before_activate", "false")},
+    "after_activate": {"hooks": hooks("after_activate", "false")},
+}
+
+
+@pytest.mark.parametrize("step", FAILURES)
+def test_what_fails_leaves_nothing_of_it_but_a_line_in_the_log(host: Host, step: str) -> None:
+    host.ready(A)
+    before = host.shop.picture()
+    answer = host.deploy(B, **FAILURES[step])
+    assert (answer["failed"], answer["step"]) == (True, step)
+    assert host.shop.picture() == before
+    assert host.shop.visit() == A
+    row = host.home.history()[-1]
+    assert (row["result"], row["release"], row["step"], row["by"]) == ("refused", B, step, "me@here")
+    assert row["action"] == ("stage" if step in ("check", "after_stage") else "deploy")
+    assert not host.deploy(C)["failed"]
+
+
+@pytest.mark.parametrize("step", FAILURES)
+def test_what_failed_stays_for_a_look_when_told_and_can_be_put_right(host: Host, step: str) -> None:
+    host.ready(A)
+    keep = {"releases": {"keep_failed_enabled": True}}
+    assert host.deploy(B, **FAILURES[step], **keep)["failed"]
+    assert os.path.isdir(os.path.join(host.home.release(B), "app"))
+    assert (host.shop.visit(), host.locked) == (A, False)
+    assert not host.deploy(B)["failed"]
+    assert host.shop.visit() == B
+
+
+def test_a_release_that_was_healthy_once_is_kept_when_it_is_no_longer_fit(host: Host) -> None:
+    host.ready(A, B)
+    answer = host.deploy(A, hooks=hooks("before_activate", "false"))
+    assert "before_activate" in answer["msg"]
+    assert host.home.staged() == [A, B]
+    assert host.shop.visit() == B
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug of ours")])
+def test_a_build_that_breaks_off_for_whatever_reason_is_cleared_away(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    host.ready(A)
+    before = host.shop.picture()
+    monkeypatch.setattr(staging.Staging, "_link_shared", fail)
+    if isinstance(error, OSError):
+        assert "No space left" in host.stage(B)["msg"]
+    else:
+        with pytest.raises(ValueError, match="of ours"):
+            host.stage(B)
+    assert host.shop.picture() == before
+
+
+def test_a_full_disk_keeps_no_release_from_being_live_for_want_of_a_line_in_the_log(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    host.ready(A)
+    with monkeypatch.context() as patch:
+        patch.setattr(Home, "log", fail)
+        assert not host.deploy(B)["failed"]
+    assert (host.shop.visit(), host.locked) == (B, False)
+
+
+def test_a_release_that_is_not_there_is_refused_and_the_lock_is_given_up(host: Host) -> None:
+    host.ready(A)
+    answer = host("activate", release=B)
+    assert f"app shop: release {B}: activate: it is not complete" in answer["msg"]
+    assert not host.locked
+
+
+def test_a_bug_in_an_activation_is_told_and_the_lock_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("of ours")
+
+    host.ready(A)
+    before = host.shop.picture()
+    monkeypatch.setattr(Activation, "prove", fail)
+    assert "KeyError: 'of ours'" in host.deploy(B)["msg"]
+    assert host.shop.picture() == before
+
+
+def test_a_host_without_the_app_is_told_so(host: Host) -> None:
+    for phase, more in (("activate", {"release": A}), ("rollback", {}), ("lock", {"message": "x"}), ("hooks", {})):
+        answer = host(phase, name="other", **({"hooks": "migrate", "release": A} if phase == "hooks" else more))
+        assert answer["failed"], phase
+    assert "no app other" in host("rollback", name="other")["msg"]
+
+
+# Hooks.
+
+
+def test_a_hook_after_staging_may_write_into_the_code_which_is_roots_afterwards(host: Host) -> None:
+    assert not host.stage(A, hooks=hooks("after_stage", "mkdir assets && echo $APP_RELEASE > assets/all.css"))["failed"]
+    assets = Path(host.home.release(A), "app", "assets")
+    assert (assets / "all.css").read_text() == f"{A}\n"
+    assert {path.stat().st_uid for path in (assets, *assets.rglob("*"))} == {os.geteuid()}
+
+
+def test_a_build_that_is_killed_in_its_hook_is_built_and_hooked_again(host: Host) -> None:
+    marks = Path(host.home.data, "marks")
+    dying = hooks("after_stage", f"echo $PPID >> {marks}; test $(wc -l < {marks}) -gt 1 || kill -9 $PPID")
+    process = os.fork()
+    if not process:
+        try:
+            host.stage(A, hooks=dying)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    assert host.home.staged() == []
+    assert not host.inspect(A)["complete"]
+    assert not host.deploy(A, hooks=dying)["failed"]
+    assert len(marks.read_text().splitlines()) == 2
+    assert os.stat(os.path.join(host.home.release(A), "app")).st_uid == 0 or os.geteuid()
+
+
+def test_hooks_for_the_whole_fleet_run_in_their_own_step_alone(host: Host) -> None:
+    mark = Path(host.home.data, "mark")
+    once = hooks("migrate", f"echo once >> {mark}", name="schema", run_once=True)
+    host.deploy(A, hooks=once)
+    assert not mark.exists()
+    host.stage(B, hooks=once)
+    assert host("hooks", release=B, hooks="migrate")["ran"] == ["schema"]
+    assert mark.read_text() == "once\n"
+    assert host.locked
+    assert host("hooks", release=B, hooks="after_activate") == {"failed": False, "changed": False, "ran": []}
+    assert ("hooks", "ran", B) in host.results()
+
+
+def test_after_the_last_hooks_for_the_whole_fleet_no_lock_is_left(host: Host) -> None:
+    last = hooks("after_activate", "true", name="tell", run_once=True)
+    host.deploy(A, hooks=last)
+    assert host("hooks", release=A, hooks="after_activate")["ran"] == ["tell"]
+    assert not host.locked
+
+
+def test_a_hook_for_the_whole_fleet_that_fails_says_why_and_the_release_can_be_abandoned(host: Host) -> None:
+    host.ready(A)
+    before = host.shop.picture()
+    host.stage(B, hooks=hooks("migrate", "echo table is missing; exit 1", name="schema", run_once=True))
+    answer = host("hooks", release=B, hooks="migrate")
+    for part in (f"release {B}: migrate: ", "schema", "table is missing", f"The live release is {A}"):
+        assert part in answer["msg"]
+    assert host("abandon", release=B, message="no schema")["changed"]
+    assert host.shop.picture() == before
+    assert host.home.history()[-1]["message"] == "no schema"
+
+
+# Abandon.
+
+
+def test_what_another_run_staged_or_what_was_healthy_is_not_abandoned(host: Host) -> None:
+    host.ready(A, B)
+    host.stage(C, run="other")
+    assert host("abandon", release=C)["changed"] is False
+    assert host("abandon", release=A)["changed"] is False
+    assert host("abandon", release=B)["changed"] is False
+    assert host.home.staged() == [A, B, C]
+    assert host.locked  # by the other run
+    assert host("abandon", release=C, run="other")["changed"]
+    assert (host.home.staged(), host.locked) == ([A, B], False)
+
+
+def test_a_release_that_is_abandoned_stays_for_a_look_when_told(host: Host) -> None:
+    host.stage(A, releases={"keep_failed_enabled": True})
+    assert host("abandon", release=A)["changed"]
+    assert (host.home.staged(), host.locked) == ([A], False)
+
+
+def test_nothing_is_abandoned_on_a_host_that_staged_nothing(host: Host) -> None:
+    for release in ("", A):
+        assert host("abandon", release=release) == {"failed": False, "changed": False}
+
+
+# The lock.
+
+
+def test_a_second_run_is_refused_with_who_when_and_why(host: Host) -> None:
+    host.ready(A, B)
+    host.stage(C)
+    before = host.shop.picture()
+    for answer in (
+        host.stage(C, run="other"),
+        host("activate", release=C, run="other"),
+        host("rollback", run="other"),
+        host("lock", message="the audit", run="other"),
+        host("hooks", release=C, hooks="migrate", run="other"),
+    ):
+        assert "locked by me@here since 20" in answer["msg"]
+    assert host.shop.picture() == before
+    assert host.home.staged() == [A, B, C]
+
+
+def test_a_run_waits_for_the_lock_as_long_as_it_is_told(host: Host) -> None:
+    host.ready(A, B)
+    host("lock", message="a moment")
+    process = os.fork()
+    if not process:
+        time.sleep(0.6)
+        os.unlink(os.path.join(host.home.path, "lock.json"))
+        os._exit(0)
+    answer = host("rollback", lock_wait=10)
+    os.waitpid(process, 0)
+    assert (answer["failed"], host.shop.visit()) == (False, A)
+
+
+def test_an_app_is_frozen_with_a_message_and_unlocked_again(host: Host) -> None:
+    host.ready(A, B)
+    assert "needs a message" in host("lock")["msg"]
+    answer = host("lock", message="the audit")
+    assert answer["changed"]
+    assert (answer["lock"]["message"], answer["lock"]["expires"]) == ("the audit", "never")
+    assert host("history")["lock"] == answer["lock"]
+    refused = host("rollback")
+    for part in ("app shop", "me@here", "the audit", "for ever", f"The live release is {B}"):
+        assert part in refused["msg"]
+    assert host("unlock") == {"failed": False, "changed": True, "lock": answer["lock"]}
+    assert host("unlock") == {"failed": False, "changed": False, "lock": {}}
+    assert [row[:2] for row in host.results()[-2:]] == [("lock", "locked"), ("unlock", "unlocked")]
+    assert not host("rollback")["failed"]
+
+
+def test_an_activation_that_is_under_way_is_not_disturbed_by_another_one(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even when its lock has expired, or was taken away, meanwhile."""
+    host.ready(A, B)
+    monkeypatch.setattr("ansible_collections.baremetal.web.plugins.module_utils.activation.MUTEX_SECONDS", 0.2)
+    with mutex(host.home):
+        assert "under way" in host("rollback")["msg"]
+    assert (host.shop.visit(), host.locked) == (B, False)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("then", ["deploy", "other", "rollback"])
+def test_an_activation_that_is_killed_leaves_a_lock_that_expires_and_the_next_run_puts_it_right(
+    host: Host, monkeypatch: pytest.MonkeyPatch, when: str, then: str
+) -> None:
+    def killed(self: Activation, slot: str) -> None:
+        if when == "after":
+            take_slot(self, slot)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    take_slot = Activation._take_slot
+    host.ready(A, B)
+    host.stage(C, "3.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(Activation, "_take_slot", killed)
+        assert "ended from outside" in host("activate", release=C)["msg"]
+    live = C if when == "after" else B
+    assert host.shop.visit() == host.home.current == live
+    assert "locked by me@here" in host("rollback", run="next")["msg"]
+    lock = Path(host.home.path, "lock.json")
+    held = json.loads(lock.read_text())
+    assert 0 < held["expires"] - time.time() <= 900
+    lock.write_text(json.dumps({**held, "expires": time.time()}))
+    if then == "rollback":
+        answer = host("rollback", run="next")
+        wanted = B if when == "after" else A
+    else:
+        wanted = C if then == "deploy" else D
+        answer = host.deploy(wanted, run="next")
+    assert (answer["failed"], host.shop.visit(), host.locked) == (False, wanted, False)
+    assert host.shop.activation(wanted).is_settled()
+    assert host.home.history()[-1]["release"] == wanted
+
+
+# Back, and forward again.
+
+
+def test_a_rollback_brings_back_the_previous_release_and_another_one_brings_it_forward(host: Host) -> None:
+    host.ready(A, B)
+    pids = [host.shop.pid(name) for name in (A, B)]
+    for release, version in ((A, "1.0"), (B, "2.0"), (A, "1.0")):
+        answer = host("rollback", message="too slow")
+        told = {"failed": False, "changed": True, "release": release, "version": version, "warm": True}
+        assert {**answer, **told} == answer
+        assert answer["seconds"]["total"] < 2
+        assert host.shop.visit() == release
+    assert [host.shop.pid(name) for name in (A, B)] == pids
+    row = host.home.history()[-1]
+    assert (row["action"], row["result"], row["previous"], row["message"]) == ("rollback", "live", B, "too slow")
+    assert not host.locked
+
+
+@pytest.mark.parametrize("to", [A, "aa", "1.0"], ids=["name", "beginning", "version"])
+def test_a_rollback_goes_to_a_release_by_its_name_its_beginning_or_its_version(host: Host, to: str) -> None:
+    host.ready(A, B, C)
+    answer = host("rollback", to=to)
+    assert (answer["release"], answer["warm"], host.shop.visit()) == (A, False, A)
+
+
+def test_a_rollback_to_the_live_release_changes_nothing_unless_it_is_not_well(host: Host) -> None:
+    host.ready(A, B)
+    before = host.shop.picture()
+    answer = host("rollback", to=B)
+    assert (answer["changed"], host.shop.picture()) == (False, before)
+    host.shop.supervisor.call("stopProcess", f"shop-{B}")
+    assert host("rollback", to=B)["changed"]
+    assert host.shop.visit() == B
+
+
+def test_a_version_is_never_taken_for_the_beginning_of_a_release(host: Host) -> None:
+    host.deploy("2" * 12, "1")
+    host.deploy(B, "2")
+    host.deploy(C, "3")
+    assert host("rollback", to="2")["release"] == B
+
+
+def test_the_newest_release_of_a_version_is_meant(host: Host) -> None:
+    for release, version in ((A, "1.0"), (B, "1.0"), (C, "2.0")):
+        host.deploy(release, version)
+    assert host("rollback", to="1.0")["release"] == B
+
+
+def test_a_rollback_that_cannot_be_is_refused_with_what_there_is(host: Host) -> None:
+    assert "no release is live" in host("rollback")["msg"]
+    host.ready(A)
+    assert "no other release has been live before" in host("rollback")["msg"]
+    host.shop.lay("ab" * 6, version="1.5")
+    host.shop.lay(C)
+    before = host.shop.picture()
+    for to, said in (
+        ("9.9", f"'9.9' is neither a release nor a version of one of this host; there are {A} (1.0), abababababab"),
+        ("a", "'a' is the beginning of several releases"),
+        ("", "'' is the beginning of several releases"),
+        ("cc", f"{C} was never healthy"),
+        ("1.5", "'1.5' is neither"),  # for it was never healthy
+    ):
+        answer = host("rollback", to=to)
+        assert said in answer["msg"], to
+        assert answer["current"] == A
+    assert host.shop.picture() == before
+
+
+def test_a_previous_release_that_is_gone_is_refused(host: Host) -> None:
+    host.ready(A, B)
+    host.home.drop(A)
+    assert f"its files are gone (releases.keep); there are {B}" in host("rollback")["msg"]
+
+
+def test_irreversible_migrations_are_crossed_by_force_only(host: Host) -> None:
+    host.ready(A)
+    drop = hooks("migrate", "true", name="drop-column", run_once=True, irreversible_enabled=True)
+    host.deploy(B, hooks=drop)
+    refused = host("rollback")
+    for part in (f"between {A} and {B}", f"drop-column of {B}", "force=true"):
+        assert part in refused["msg"]
+    assert (host.shop.visit(), host.locked) == (B, False)
+    assert not host("rollback", force=True)["failed"]
+    assert host.shop.visit() == A
+    assert not host("rollback", to=B)["failed"]  # forward again crosses none
+
+
+def test_a_rollback_that_fails_leaves_what_is_live(host: Host) -> None:
+    host.ready(A, B, C)
+    before = host.shop.picture()
+    environment = Path(host.home.release(A), "environment")
+    environment.unlink()
+    environment.write_text("exit 1\n")
+    host.home.remember(
+        A, description={**host.home.manifest(A)["description"], "health": {"path": "/", "timeout": 1, "stable": 0}}
+    )
+    answer = host("rollback", to=A)
+    assert f"app shop: release {A}: healthy: " in answer["msg"]
+    assert host.shop.visit() == C
+    assert host.home.staged() == [A, B, C]
+    assert host.results()[-1] == ("rollback", "refused", A)
+    assert not host.locked
+    assert before["releases"] == host.shop.picture()["releases"]
+
+
+# Looking only.
+
+
+def test_the_history_is_told_newest_last(host: Host) -> None:
+    host.ready(A, B, C)
+    assert [row["release"] for row in host("history")["rows"]] == [A, B, C]
+    assert [row["release"] for row in host("history", lines=2)["rows"]] == [B, C]
+    assert len(host("history", lines=0)["rows"]) == 3
+    assert host("history", name="other")["rows"] == []
+
+
+def test_check_mode_tells_of_a_change_and_makes_none(host: Host) -> None:
+    host.ready(A, B)
+    before = host.shop.picture()
+    for phase, changed, arguments in (
+        ("activate", True, {"release": A}),
+        ("hooks", True, {"release": A, "hooks": "migrate"}),
+        ("abandon", True, {"release": A}),
+        ("lock", True, {"message": "x"}),
+        ("unlock", False, {}),
+    ):
+        assert host(phase, check_mode=True, **arguments)["changed"] is changed, phase
+    answer = host("rollback", check_mode=True)
+    assert (answer["release"], answer["previous"], answer["changed"]) == (A, B, True)
+    assert answer["diff"]["before"] == f"release {B} (version 2.0)\n"
+    assert answer["diff"]["after"] == f"release {A} (version 1.0)\n"
+    assert "neither" in host("rollback", check_mode=True, to="9.9")["msg"]
+    assert host.shop.picture() == before
+
+
+def test_check_mode_on_a_host_without_supervisord_tells_of_a_first_release(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer = host("inspect", check_mode=True, **{**host.asked(A, "", {}), "root": str(tmp_path / "no-such-place")})
+    assert (answer["failed"], answer["release"], answer["settled"]) == (False, A, False)
+
+
+def test_a_step_of_the_action_alone_is_refused(host: Host) -> None:
+    assert "phase stage is one of the action" in host("stage")["msg"]

@@ -1,0 +1,373 @@
+"""A release is built where it will stay, and nothing that is not complete counts as one."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import io
+import json
+import os
+import pwd
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.module_utils import app_home
+from ansible_collections.baremetal.web.plugins.module_utils import staging as module
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils.staging import (
+    SERVER_LOCK,
+    Staging,
+    changed_names,
+    environment_text,
+    read_environment,
+    release_id,
+    unpack,
+)
+from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
+from conftest import GROUP, NO_HOOKS, OWNER, A, hook, killed_at
+
+PARTS = ("tree", "config", "lock")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+
+
+@pytest.fixture
+def app(program: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Describe an app, resolved."""
+    return {
+        "name": "shop",
+        "user": OWNER,
+        "build_user": OWNER,
+        "entrypoint": "shop:app",
+        "python": {"version": "auto", "requirements": "requirements.txt", "source_builds_enabled": False},
+        "health": {"path": "/", "timeout": 10, "stable": 5},
+        "releases": {"keep": 5, "warm": 300, "keep_failed_enabled": False},
+        "program": program("shop", command="serve $socket", environment={"APP_NAME": "shop"}),
+        "programs": [],
+        "hooks": NO_HOOKS,
+        "shared": {"directories": [], "files": []},
+        "wheel": "",
+        "uv": "",
+        "index_url": "",
+        "wheels": "",
+    }
+
+
+# The name of a release.
+
+
+def test_the_same_parts_are_the_same_release(app: dict[str, Any]) -> None:
+    assert release_id(app, *PARTS) == release_id(copy.deepcopy(app), *PARTS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"entrypoint": "shop:other"},
+        {"python": {"version": "3.12"}},
+        {"python": {"requirements": "other.txt"}},
+        {"program": {"environment": {"APP_NAME": "other"}}},
+        {"programs": [{"name": "mailer"}]},
+        {"shared": {"directories": ["uploads"]}},
+        {"hooks": {"migrate": [hook("true")]}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_change_of_the_app_is_another_release(app: dict[str, Any], change: dict[str, Any]) -> None:
+    changed = {key: {**app[key], **value} if isinstance(value, dict) else value for key, value in change.items()}
+    assert release_id({**app, **changed}, *PARTS) != release_id(app, *PARTS)
+
+
+@pytest.mark.parametrize(
+    "parts", [("x", "config", "lock"), ("tree", "x", "lock"), ("tree", "config", "x"), ("treeconfig", "", "lock")]
+)
+def test_a_change_of_the_code_the_configuration_or_the_servers_packages_is_another_release(
+    app: dict[str, Any], parts: tuple[str, str, str]
+) -> None:
+    assert release_id(app, *parts) != release_id(app, *PARTS)
+
+
+@pytest.mark.parametrize("change", [{"releases": {"keep": 9}}, {"health": {"path": "/x", "timeout": 1}}])
+def test_what_is_not_in_a_release_makes_no_new_one(app: dict[str, Any], change: dict[str, Any]) -> None:
+    assert release_id({**app, **change}, *PARTS) == release_id(app, *PARTS)
+
+
+# The environment.
+
+NASTY = {
+    "QUOTES": "'it\"s' \\",
+    "LINES": "a\n b\r\nc\rd\n",
+    "SHELL_CODE": "$(id) `id` $HOME ; # %s",
+    "KEY": "-----BEGIN KEY-----\nMII=\n-----END KEY-----\n",
+    "JSON": '{"a": [1, "two"]}',
+    "HAN": "漢字 😀",
+    "EQUALS": "a=b=c",
+    "EXPORT": "export X='1'",
+    "E": "",
+}
+
+
+def test_an_environment_is_read_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "environment").write_bytes(environment_text(NASTY).encode())
+    assert read_environment(str(tmp_path / "environment")) == NASTY
+
+
+def test_a_shell_gets_the_same_environment(tmp_path: Path) -> None:
+    (tmp_path / "environment").write_bytes(environment_text(NASTY).encode())
+    show = f"{sys.executable} -c 'import os; print(ascii(dict(os.environ)))'"
+    out = subprocess.run(
+        ["/bin/sh", "-c", f". {tmp_path}/environment && exec {show}"],
+        env={"LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    arrived = ast.literal_eval(out)
+    assert {name: arrived.get(name) for name in NASTY} == NASTY
+
+
+def test_what_is_different_between_environments_is_told_by_name_and_never_by_value() -> None:
+    before = {"SAME": "hunter2", "CHANGED": "hunter2", "GONE": "hunter2"}
+    after = {"SAME": "hunter2", "CHANGED": "correct-horse", "NEW": "correct-horse"}
+    assert changed_names(before, after) == ["~ CHANGED", "- GONE", "+ NEW"]
+
+
+# What the controller sends.
+
+Pack = Callable[..., str]
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Pack:
+    """Pack files, with their modes, into an archive; all by one name when told."""
+
+    def _pack(files: dict[str, int], name: str = "") -> str:
+        archive = tmp_path / "source.tar.gz"
+        with tarfile.open(archive, "w:gz") as tar:
+            for file, mode in files.items():
+                member = tarfile.TarInfo(name or file)
+                member.mode, member.size = mode, len(file)
+                tar.addfile(member, io.BytesIO(file.encode()))
+        return str(archive)
+
+    return _pack
+
+
+def modes(directory: Path, *names: str) -> dict[str, int]:
+    return {name: stat.S_IMODE((directory / name).stat().st_mode) for name in names}
+
+
+def test_unpacked_files_are_readable_and_executable_as_in_the_source_and_nothing_more(
+    pack: Pack, tmp_path: Path, own_files: None
+) -> None:
+    unpack(pack({"src/shop.py": 0o600, "run.sh": 0o4777, "data.txt": 0o666}), str(tmp_path / "app"))
+    found = modes(tmp_path / "app", "src/shop.py", "run.sh", "data.txt")
+    assert found == {"src/shop.py": 0o644, "run.sh": 0o755, "data.txt": 0o644}
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil"])
+def test_an_archive_that_leads_out_of_the_release_is_refused_by_the_name_of_the_file(
+    pack: Pack, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ReleaseError, match=f"'{name}'"):
+        unpack(pack({"evil": 0o644}, name), str(tmp_path / "app"))
+
+
+# Building.
+
+
+class Build:
+    """A release while it is built; its virtual environment is a stand-in, for a real one takes seconds."""
+
+    def __init__(self, home: Home, app: dict[str, Any], pack: Pack):
+        self.home, self.app, self.pack = home, app, pack
+        self.files = {"src/shop.py": 0o644, "requirements.txt": 0o644}
+        self.path = Path(home.release(A))
+        self.installed: dict[str, Any] = {}
+
+    def install(self, path: str, _python: str, requirements: list[str], **options: Any) -> None:
+        packages = Path(path, "lib", "python3.12", "site-packages")
+        for name in ("Flask_Login-0.6.3", "gunicorn-27.0"):
+            (packages / f"{name}.dist-info").mkdir(parents=True)
+        Path(path, "asked-for").write_text("".join(Path(file).read_text() for file in requirements))
+        self.installed = options
+
+    @property
+    def staging(self) -> Staging:
+        return Staging(self.home, self.app, A)
+
+    def __call__(self) -> Path:
+        texts = {"gunicorn.conf.py": "workers = 1\n", SERVER_LOCK: "gunicorn==27\n"}
+        self.staging.build(self.pack(self.files), texts, {"version": "1"})
+        self.staging.finish()
+        return self.path
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return a directory that other users may enter; pytest's own is closed to them."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.fixture
+def build(app: dict[str, Any], pack: Pack, place: Path, monkeypatch: pytest.MonkeyPatch, own_files: None) -> Build:
+    for owner in (app_home, module):
+        monkeypatch.setattr(owner, "BUILD_HOME", str(place / "build"))
+    home = Home("shop", str(place / "w"))
+    home.make_room(OWNER, GROUP)
+    build = Build(home, app, pack)
+    monkeypatch.setattr(module.venv, "install", build.install)
+    monkeypatch.setattr(module.venv, "find_interpreter", lambda _version: sys.executable)
+    return build
+
+
+def test_a_staged_release_has_its_code_its_configuration_its_packages_and_its_manifest(build: Build) -> None:
+    path = build()
+    assert (path / "app" / "src" / "shop.py").exists()
+    assert (path / "gunicorn.conf.py").read_text() == "workers = 1\n"
+    assert (path / "venv" / "asked-for").read_text() == "gunicorn==27\nrequirements.txt"
+    manifest = build.home.manifest(A)
+    assert (manifest["version"], manifest["release"]) == ("1", A)
+    assert manifest["dependencies"] == {"flask-login": "0.6.3", "gunicorn": "27.0"}
+    assert manifest["python"] == os.path.realpath(sys.executable)
+    assert "healthy" not in manifest
+    assert build.home.staged() == [A]
+
+
+def test_the_code_of_a_release_is_importable_in_its_environment(build: Build) -> None:
+    path = build()
+    (places,) = [file.read_text().split() for file in path.rglob("*.pth")]
+    assert places == [str(path / "app" / "src"), str(path / "app")]
+
+
+def test_the_environment_of_a_release_is_closed_to_all_but_the_app(build: Build) -> None:
+    build.app["program"]["environment"] = NASTY
+    path = build()
+    found = read_environment(str(path / "environment"))
+    assert {name: found[name] for name in NASTY} == NASTY
+    assert (found["APP_RELEASE"], found["APP_SOCKET"]) == (A, build.home.socket(A))
+    assert found["PATH"].split(":")[0] == str(path / "venv" / "bin")
+    assert modes(path, "environment", ".") == {"environment": 0o400, ".": 0o750}
+    owner = pwd.getpwnam(OWNER)
+    assert ((path / "environment").stat().st_uid, path.stat().st_gid) == (owner.pw_uid, owner.pw_gid)
+
+
+@root_only
+def test_what_is_built_is_roots_and_the_app_can_read_it_and_write_none_of_it(build: Build) -> None:
+    build.app["user"] = build.app["build_user"] = "nobody"
+    build.home.make_room("nobody", GROUP)
+    path = build()
+    owners = {str(file.relative_to(path)): file.lstat().st_uid for file in path.rglob("*")}
+    assert [name for name, uid in owners.items() if uid] == ["environment"]
+    for command, works in (("cat", True), ("touch", False)):
+        for file in (path / "app" / "src" / "shop.py", path / "gunicorn.conf.py", path / "venv" / "asked-for"):
+            done = subprocess.run([command, str(file)], user="nobody", group="nogroup", capture_output=True)
+            assert (done.returncode == 0) == works, (command, file)
+
+
+def test_a_wheel_is_installed_after_its_dependencies(build: Build) -> None:
+    build.app["wheel"] = "shop-1.2-py3-none-any.whl"
+    build.files = {"shop-1.2-py3-none-any.whl": 0o644, "requirements.txt": 0o644}
+    path = build()
+    assert build.installed["package"] == str(path / "app" / "shop-1.2-py3-none-any.whl")
+    build.app["wheel"] = ""
+    build.files = {"shop.py": 0o644, "requirements.txt": 0o644}
+    build()
+    assert build.installed["package"] == ""
+
+
+def test_what_a_build_that_broke_off_left_is_not_in_the_next_one(build: Build) -> None:
+    leftover = build.path / "app" / "leftover.py"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    build()
+    assert not leftover.exists()
+
+
+def test_wherever_a_build_is_killed_it_does_not_count_and_the_next_one_is_whole(build: Build) -> None:
+    """Killed for real, in a process of its own, before each of its steps."""
+    build.app["shared"] = {"directories": ["uploads"], "files": ["one.db"]}
+    build.files |= {"uploads/photo": 0o644, "one.db": 0o644}
+    steps = [(module, name) for name in ("unpack", "write_file", "give", "make_directory", "environment_text")]
+    steps += [(Staging, "finish"), (Staging, "_dependencies"), (module.venv, "run"), (module.venv, "install")]
+    number, killed = 0, True
+    while killed:
+        killed = killed_at(number, build, steps)
+        assert (build.home.staged() == []) == killed, number
+        whole = build()
+        assert build.home.staged() == [A]
+        assert os.readlink(whole / "app" / "uploads") == f"{build.home.data}/shared/uploads"
+        assert Path(build.home.data, "shared", "uploads", "photo").read_text() == "uploads/photo"
+        build.home.drop(A)
+        number += 1
+    assert number > 15
+
+
+# What is shared.
+
+
+def shared(build: Build, name: str) -> Path:
+    return Path(build.home.data, "shared", name)
+
+
+def test_shared_places_begin_as_the_source_has_them_and_then_belong_to_the_app(build: Build) -> None:
+    build.app["shared"] = {"directories": ["uploads", "var/cache"], "files": ["var/one.db", "two.db"]}
+    build.files |= {"uploads/photo": 0o644, "var/one.db": 0o644}
+    path = build()
+    assert (path / "app" / "uploads" / "photo").read_text() == "uploads/photo"
+    assert (path / "app" / "var" / "one.db").read_text() == "var/one.db"
+    for name in ("uploads", "var/cache", "var/one.db", "two.db"):
+        assert os.readlink(path / "app" / name) == str(shared(build, name))
+    assert shared(build, "var/cache").is_dir()
+    assert not shared(build, "two.db").exists()
+    shared(build, "uploads/photo").write_text("dear to somebody")
+    shared(build, "var/one.db").write_text("rows")
+    build.files |= {"uploads/other": 0o644}
+    path = build()
+    assert (path / "app" / "uploads" / "photo").read_text() == "dear to somebody"
+    assert (path / "app" / "var" / "one.db").read_text() == "rows"
+    assert not shared(build, "uploads/other").exists()
+
+
+@root_only
+def test_links_that_the_app_puts_into_its_data_do_not_lead_root_anywhere(build: Build, place: Path) -> None:
+    build.app["user"] = build.app["build_user"] = "nobody"
+    build.home.make_room("nobody", GROUP)
+    roots = place / "roots"
+    (roots / "uploads").mkdir(parents=True)
+    roots.chmod(0o755)
+    uid = pwd.getpwnam("nobody").pw_uid
+    Path(build.home.data, "shared").symlink_to(roots)
+    os.lchown(Path(build.home.data, "shared"), uid, uid)
+    build.app["shared"] = {"directories": ["new"], "files": []}
+    with pytest.raises(VenvError, match=r"shared directory 'new'(?s:.)*Permission denied"):
+        build()
+    build.app["shared"] = {"directories": ["uploads"], "files": []}
+    build.files |= {"uploads/photo": 0o644}
+    with pytest.raises(VenvError, match=r"Copying 'uploads'(?s:.)*Permission denied"):
+        build()
+    assert [path.name for path in roots.rglob("*")] == ["uploads"]
+    assert {path.stat().st_uid for path in (roots, *roots.rglob("*"))} == {0}
+
+
+@root_only
+def test_the_code_is_the_apps_while_its_hooks_run_and_roots_afterwards(build: Build, place: Path) -> None:
+    build.app["user"] = "nobody"
+    path = build()
+    (path / "app" / "out").symlink_to(place)
+    build.staging.open_code()
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert {file.lstat().st_uid for file in (path / "app", *(path / "app").rglob("*"))} == {uid}
+    assert path.stat().st_uid == place.stat().st_uid == 0
+    build.staging.close_code()
+    assert {file.lstat().st_uid for file in (path / "app", *(path / "app").rglob("*"))} == {0}
+    assert json.loads((path / "release.json").read_text())["staged"]
