@@ -326,11 +326,15 @@ class Worker:
         if drop and not keep and self.release not in (self.home.current, self.home.former):
             with suppress(OSError):
                 self.home.drop(self.release)
+        self._put_back_description()
+        self.lock.give_up()
+        self.log(action, "refused", release=self.release, step=self.step, message=message.partition("\n")[0])
+
+    def _put_back_description(self) -> None:
+        """Let a release that was there before be described as it was."""
         if former := self.home.manifest(self.release).get("former_description"):
             with suppress(OSError):
                 self.home.remember(self.release, description=former, former_description=None)
-        self.lock.give_up()
-        self.log(action, "refused", release=self.release, step=self.step, message=message.partition("\n")[0])
 
     def hooks(self) -> dict[str, Any]:
         """Run hooks that are for the whole fleet."""
@@ -403,6 +407,8 @@ class Worker:
                 if not manifest["description"]["releases"]["keep_failed_enabled"]:
                     self.home.drop(self.release)
             self.log("stage", "abandoned", release=self.release, message=self.params["message"])
+        if locked and manifest:
+            self._put_back_description()
         self.lock.give_up()
         return {"changed": mine or locked}
 
