@@ -25,8 +25,8 @@ LOCKS = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files", "servers")
 # What the action alone needs.
 OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
 PASSED = (
-    *("name", "root", "phase", "app", "socket_group", "release", "hooks", "to", "force", "message"),
-    *("lock_wait", "lock_seconds", "lines"),
+    *("name", "root", "phase", "app", "socket_group", "release", "current", "hooks", "to", "force"),
+    *("withdraw", "message", "lock_wait", "lock_seconds", "lines"),
 )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import pwd
 import re
 import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from string import Template
 from typing import Any
@@ -37,6 +38,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
 )
 
 CHECK_SECONDS = 60
+Around = Callable[[str], contextlib.AbstractContextManager]
 # A request that chose its slot a moment before the switch still has to be accepted.
 LEAST_WARM_SECONDS = 5
 
@@ -130,6 +132,7 @@ class Activation:
             raise ReleaseError("it is not complete, or was made by a former version of this collection")
         self.step = ""
         self.seconds: dict[str, float] = {}
+        self.log_start = 0
 
     # What the release consists of
 
@@ -170,7 +173,11 @@ class Activation:
         return f"/bin/sh -c {shlex.quote(f'. {shlex.quote(file)} && {script}')}"
 
     def environment(self) -> dict[str, str]:
-        return read_environment(os.path.join(self.home.release(self.release), ENVIRONMENT))
+        path = os.path.join(self.home.release(self.release), ENVIRONMENT)
+        try:
+            return read_environment(path)
+        except ValueError:
+            raise ReleaseError(f"{path} is not as it was written; release the app again (redeploy)") from None
 
     def text(self, program: dict[str, Any]) -> str:
         return render_program(program, self.supervisor.log_directory)
@@ -193,6 +200,16 @@ class Activation:
             f"its program {name} is {state}" for name, found in states.items() for state in found if state != "RUNNING"
         )
         return self.health() or next(sick, "")
+
+    def irreversible(self) -> list[str]:
+        """Return the names of the migrations that cannot be undone."""
+        return [hook["name"] for hook in self.description["hooks"]["migrate"] if hook["irreversible_enabled"]]
+
+    def longest(self) -> float:
+        """Return the seconds that the activation may take."""
+        health, hooks = self.description["health"], self.description["hooks"]
+        timeouts = [hook["timeout"] for kind in ("before_activate", "after_activate") for hook in hooks[kind]]
+        return health["timeout"] + health["stable"] + sum(timeouts)
 
     def is_settled(self) -> bool:
         """Tell whether the release is live, healthy and in supervisord as described, and nothing is left over."""
@@ -242,20 +259,31 @@ class Activation:
             cause = next(raised, lines[-1] if lines else summary)
             raise ReleaseError(f"entrypoint {self.description['entrypoint']!r} does not import: {cause}") from error
 
-    def hooks(self, kind: str, run_once: bool) -> list[str]:
-        """Run the hooks of a kind, those for the whole fleet or those for each host; return their names."""
+    def hooks(self, kind: str, run_once: bool, around: Around = contextlib.nullcontext) -> list[str]:
+        """Run the hooks of a kind, those for the whole fleet or those for each host; return their names.
+
+        Each runs inside ``around(user)``.
+        """
         chosen = [hook for hook in self.description["hooks"][kind] if hook["run_once"] == run_once]
         for hook in chosen:
             user = hook["user"] or self.description["user"]
-            venv.run(
-                ["/bin/sh", "-c", hook["command"]],
-                f"The hook {hook['name']} of {kind}",
-                account(user),
-                self.environment(),
-                hook["timeout"],
-                directory=os.path.join(self.home.release(self.release), "app"),
-            )
+            with around(user):
+                venv.run(
+                    ["/bin/sh", "-c", hook["command"]],
+                    f"The hook {hook['name']} of {kind}",
+                    account(user),
+                    self._environment_of(user),
+                    hook["timeout"],
+                    directory=os.path.join(self.home.release(self.release), "app"),
+                )
         return [hook["name"] for hook in chosen]
+
+    def _environment_of(self, user: str) -> dict[str, str]:
+        """Return the variables for a hook; the app can change its own, so nobody else runs with those."""
+        if user == self.description["user"]:
+            return self.environment()
+        own = {"APP_RELEASE": self.release, "APP_SOCKET": self.home.socket(self.release)}
+        return {"HOME": pwd.getpwnam(user).pw_dir, **own}
 
     def run(self) -> dict[str, Any]:
         """Make the release the live one, or raise with everything as it was; return what it took."""
@@ -293,7 +321,8 @@ class Activation:
             with self.doing("before_activate"):
                 self.hooks("before_activate", run_once=False)
         except Exception:
-            with suppress(SupervisorError):  # it may be the very reason
+            # Either may be the very reason.
+            with suppress(SupervisorError, OSError, subprocess.SubprocessError):
                 if warm:
                     self._cool_down(self.release, self._warm_seconds())
                 else:
@@ -317,7 +346,7 @@ class Activation:
     def is_warm(self) -> bool:
         """Tell whether the release still runs, healthy, in the slot beside the live one."""
         with suppress(SupervisorError):
-            if self.home.former == self.release:
+            if self.home.former == self.release and self.manifest.get("healthy"):
                 self.cancel_retirement()
                 return not self.health()
         return False
@@ -327,7 +356,8 @@ class Activation:
         self.cancel_retirement()
         others = [name for name in self.programs.releases() if name != self.home.current]
         if others:  # what visitors have sent to one of them is accepted by then
-            time.sleep(max(0, os.stat(self.home.slots).st_mtime + LEAST_WARM_SECONDS - time.time()))
+            since = time.time() - os.stat(self.home.slots).st_mtime
+            time.sleep(min(LEAST_WARM_SECONDS, max(0, LEAST_WARM_SECONDS - since)))
         for release in others:
             self.programs.remove(release)
         if self.home.occupant(slot) != self.home.current:
@@ -342,9 +372,12 @@ class Activation:
             if self.supervisor.current_text(self.name) != text:
                 write_file(self.supervisor.path(self.name), text.encode(), 0o600)
             return
-        self.supervisor.add(self.name, text)
+        with suppress(OSError):
+            self.log_start = os.path.getsize(self.supervisor.log(program))
+        # supervisord remembers what a live one has, so that an `update` by somebody does not restart that.
+        self.supervisor.add(self.name, self.text(self.server()))
         if not live:
-            self.supervisor.start(self.name)
+            self.autostart(False)
 
     def prove(self) -> None:
         """Wait until the server is healthy, and see that it stays so, with the same processes."""
@@ -382,6 +415,8 @@ class Activation:
 
     def _log_tail(self, program: dict[str, Any], lines: int = 15) -> str:
         with suppress(OSError), open(self.supervisor.log(program), encoding="utf-8", errors="replace") as stream:
+            # What was there before is of another release; a log that is shorter by now has been rotated.
+            stream.seek(self.log_start if self.log_start < os.path.getsize(stream.name) else 0)
             return "".join(stream.readlines()[-lines:]).strip()
         return "(empty)"
 
@@ -420,17 +455,18 @@ class Activation:
             self.home.switch(previous, slot)
         else:
             self.home.leave()
-        # Whatever does not work any more is for the next run: what has to be told is why this happened.
+        # What does not work any more is for the next run, and keeps no other step from being done: what has to be told
+        # is why this happened.
         with suppress(SupervisorError, OSError):
             self._stop_background(self.release)
-            if previous:
-                with suppress(ReleaseError):
-                    former = Activation(self.home, self.supervisor, previous)
-                    former.autostart(True)
-                    former.run_background()
-                # Visitors that this release has got finish with it.
-                time.sleep(LEAST_WARM_SECONDS)
+        if previous:
+            with suppress(SupervisorError, ReleaseError, OSError):
+                Activation(self.home, self.supervisor, previous).run_background()
+            # Visitors that this release has got finish with it.
+            time.sleep(LEAST_WARM_SECONDS)
+            with suppress(OSError):
                 self.home.vacate(self.home.other_slot())
+        with suppress(SupervisorError, OSError):
             self.programs.remove(self.release)
 
     def retire(self) -> None:
@@ -492,12 +528,14 @@ def mutex(home: Home) -> contextlib.AbstractContextManager[None]:
 
 
 def crossed(home: Home, release: str) -> list[str]:
-    """Return the irreversible migrations that happened since a release was live the last time."""
-    lives = home.lives()
-    last = max((index for index, row in enumerate(lives) if row["release"] == release), default=0)
-    return [
-        f"{name} of {row['release']}"
-        for row in lives[last + 1 :]
+    """Return the irreversible migrations that happened on this host since a release was live the last time."""
+    rows = home.history()
+    lives = (index for index, row in enumerate(rows) if row.get("result") == "live" and row["release"] == release)
+    last = max(lives, default=-1)
+    happened = {
+        f"{name} of {row['release']}": None
+        for row in rows[last + 1 :]
         for name in row.get("irreversible", [])
         if row["release"] != release
-    ]
+    }
+    return list(happened)

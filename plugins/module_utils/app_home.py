@@ -280,9 +280,9 @@ class Home:
         return [row for row in self.history() if row.get("result") == "live"]
 
     def previous(self) -> str:
-        """Return the release that was live before the live one; empty for none."""
-        current = self.current
-        return next((row["release"] for row in reversed(self.lives()) if row["release"] != current), "")
+        """Return the release that was live before the live one and was not withdrawn; empty for none."""
+        others = (row["release"] for row in reversed(self.lives()) if row["release"] != self.current)
+        return next((release for release in others if not self.manifest(release).get("withdrawn")), "")
 
     def live_since(self) -> str:
         """Return when the live release went live, in UTC."""

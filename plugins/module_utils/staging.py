@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -15,6 +16,7 @@ import shlex
 import shutil
 import tarfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils import venv
@@ -148,14 +150,18 @@ class Staging:
         own = {"APP_RELEASE": self.release, "APP_SOCKET": self.home.socket(self.release)}
         return {"PATH": path, **self.app["program"]["environment"], **own}
 
-    def open_code(self) -> None:
-        """Let hooks of the app's user write into the code, assets for example."""
-        user = account(self.app["user"])
-        give(self.code, user["user"], user["group"])
-
-    def close_code(self) -> None:
-        """Take the code back."""
-        give(self.code, 0, 0)
+    @contextlib.contextmanager
+    def opened(self, user: str) -> Iterator[None]:
+        """Let a hook of the app's user write into the code, assets for example; the code is root's again afterwards."""
+        if user != self.app["user"]:
+            yield
+            return
+        owner = account(user)
+        give(self.code, owner["user"], owner["group"])
+        try:
+            yield
+        finally:
+            give(self.code, 0, 0)
 
     def _install(self, python: str, build: dict[str, Any], cache: str, trusted: bool) -> None:
         """Install the server's and the app's packages, then the app itself when it is a wheel."""

@@ -162,10 +162,6 @@ class Supervisor:
             self._forget(name)
         self.call("addProcessGroup", name)
 
-    def start(self, name: str) -> None:
-        """Start a program that does not start by itself."""
-        self.call("startProcessGroup", name, False)
-
     def remove(self, name: str) -> None:
         """Stop a program (within its stopwaitsecs), and remove it and its file."""
         if self.state(name) != "ABSENT":

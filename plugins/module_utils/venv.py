@@ -64,8 +64,8 @@ def run(
     return output
 
 
-def _version(command: str) -> tuple[int, int]:
-    out = run([command, "-c", "import sys; print(*sys.version_info[:2])"], f"{command}")
+def _version(command: str, user: dict[str, Any] | None = None) -> tuple[int, int]:
+    out = run([command, "-c", "import sys; print(*sys.version_info[:2])"], f"{command}", user)
     major, minor = out.split()
     return int(major), int(minor)
 
@@ -150,9 +150,10 @@ def install(
         environment["UV_DEFAULT_INDEX" if uv else "PIP_INDEX_URL"] = index_url
     if not source_builds:
         command += ["--only-binary", ":all:"]
-    if not os.path.exists(interpreter) or _version(interpreter) != _version(python):
-        for link in glob.glob(os.path.join(glob.escape(path), "bin", "python*")):
-            os.unlink(link)  # venv leaves those that are there, though they lead to another version
+    if not os.path.exists(interpreter) or _version(interpreter, user) != _version(python):
+        # venv leaves those that are there, though they lead to another version. Where another user builds, it is new.
+        for link in [] if user else glob.glob(os.path.join(glob.escape(path), "bin", "python*")):
+            os.unlink(link)
         run(create, f"Making the environment {path} with {python}", user, environment)
     for file in requirements:
         with open(file, encoding="utf-8") as stream:
@@ -173,8 +174,8 @@ def install(
         what = f"Installing {os.path.basename(package)} into {path}"
         run([*command, "--no-index", "--no-deps", package], what, user, environment, directory=directory)
     lock = os.path.join(path, ".lock")
-    if os.path.exists(lock):  # uv's, which it leaves open to everybody
-        os.chmod(lock, 0o600)
+    if os.path.lexists(lock):  # uv's, which it leaves open to everybody
+        run(["chmod", "--", "600", lock], f"Closing {lock}", user)
 
 
 def record(path: str, python: str, name: str, requirements: str) -> None:

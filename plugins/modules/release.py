@@ -65,6 +65,10 @@ options:
   release:
     description: Name of the release.
     type: str
+  current:
+    description: >-
+      The release that was live when O(release) was staged; when another is live by now, O(phase=activate) refuses.
+    type: str
   environment:
     description: Environment variables, as base64 of JSON.
     type: str
@@ -90,6 +94,12 @@ options:
     default: previous
   force:
     description: Whether a rollback crosses irreversible migrations.
+    type: bool
+    default: false
+  withdraw:
+    description: >-
+      Whether the release that a rollback leaves is withdrawn, so that V(previous) never means it again until it is
+      deployed again.
     type: bool
     default: false
   message:
@@ -282,9 +292,10 @@ class Worker:
         self.step = "lock"
         self.home.make_room(self.app["user"], self.params["socket_group"])
         self.take_lock(self.params["lock_wait"])
-        new = not self.home.manifest(self.release).get("staged")
+        new = False
         try:
             with mutex(self.home):
+                new = not self.home.manifest(self.release).get("staged")
                 if new:
                     self.step = "stage"
                     if self.params["wheels_archive"]:
@@ -303,11 +314,7 @@ class Worker:
                 activation.check()
                 if new:
                     self.step = "after_stage"
-                    staging.open_code()
-                    try:
-                        activation.hooks("after_stage", run_once=False)
-                    finally:
-                        staging.close_code()
+                    activation.hooks("after_stage", run_once=False, around=staging.opened)
                     staging.finish()
         except BaseException as error:  # whatever it is, nothing of the release may stay behind
             self._refused("stage", str(error), new)
@@ -348,12 +355,15 @@ class Worker:
         finally:
             if self.release == self.home.current:  # no step follows
                 self.lock.give_up()
-        self.log("hooks", "ran", release=self.release, hooks=ran)
+        irreversible = [hook for hook in ran if kind == "migrate" and hook in activation.irreversible()]
+        self.log("hooks", "ran", release=self.release, hooks=ran, irreversible=irreversible)
         return {"changed": bool(ran), "ran": ran}
 
     def activate(self) -> dict[str, Any]:
         self.step = "lock"
-        self.take_lock(self.params["lock_wait"])
+        complete = "staged" in self.home.manifest(self.release)
+        longest = Activation(self.home, Supervisor(), self.release).longest() if complete else 0
+        self.take_lock(self.params["lock_wait"], longest)
         return detached(f"release-{self.home.name}", lambda: self._activate("deploy", self.release))
 
     def _activate(self, action: str, release: str, **more: Any) -> dict[str, Any]:
@@ -362,6 +372,7 @@ class Worker:
         try:
             with mutex(self.home):
                 activation = Activation(self.home, Supervisor(), release)
+                self._refuse_a_late_comer(release)
                 unproved = activation.manifest.get("healthy") is None
                 try:
                     done = activation.run()
@@ -370,8 +381,10 @@ class Worker:
                     self.release = release
                     self._refused(action, str(error), unproved)
                     raise
-                if "former_description" in activation.manifest:
-                    self.home.remember(release, former_description=None)
+                if {"former_description", "withdrawn"} & activation.manifest.keys():
+                    self.home.remember(release, former_description=None, withdrawn=None)
+                if self.params["withdraw"] and done["previous"] not in ("", release):
+                    self.home.remember(done["previous"], withdrawn=True)
                 self.log(
                     action,
                     "live",
@@ -381,11 +394,7 @@ class Worker:
                     commit=activation.manifest.get("commit", ""),
                     message=self.params["message"],
                     seconds=done["seconds"]["total"],
-                    irreversible=[
-                        hook["name"]
-                        for hook in activation.description["hooks"]["migrate"]
-                        if hook["irreversible_enabled"]
-                    ],
+                    irreversible=activation.irreversible(),
                 )
         except Exception as error:
             self.step = activation.step if activation else "activate"
@@ -394,6 +403,12 @@ class Worker:
         finally:
             self.lock.give_up()
         return {"changed": True, "version": activation.manifest.get("version", ""), **done, **more}
+
+    def _refuse_a_late_comer(self, release: str) -> None:
+        """Refuse to take back what somebody has released since this release was staged, when its lock had expired."""
+        staged_beside, current = self.params["current"], self.home.current
+        if staged_beside is not None and current not in (staged_beside, release):
+            raise ReleaseError(f"{current} went live after this release was staged; run the deploy again")
 
     def abandon(self) -> dict[str, Any]:
         """Drop what this run has staged, unless it is live or was healthy before."""
@@ -524,6 +539,7 @@ def main() -> None:
             "wheels": {"type": "dict"},
             "wheels_archive": {"type": "path"},
             "release": {"type": "str"},
+            "current": {"type": "str"},
             "environment": {"type": "str", "no_log": True},
             "archive": {"type": "path"},
             "files": {"type": "dict", "default": {}},
@@ -531,6 +547,7 @@ def main() -> None:
             "hooks": {"type": "str", "choices": list(KINDS)},
             "to": {"type": "str", "default": "previous"},
             "force": {"type": "bool", "default": False},
+            "withdraw": {"type": "bool", "default": False},
             "message": text,
             "lock_wait": {"type": "float", "default": 0},
             "lock_seconds": {"type": "float", "default": 900},

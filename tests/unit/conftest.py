@@ -394,7 +394,8 @@ NO_HOOKS: dict[str, list] = {"after_stage": [], "migrate": [], "before_activate"
 
 
 def hook(command: str, name: str = "hook", **options: Any) -> dict[str, Any]:
-    return {"name": name, "command": command, "user": "", "timeout": 10, "run_once": False, **options}
+    own = {"user": "", "timeout": 10, "run_once": False, "irreversible_enabled": False}
+    return {"name": name, "command": command, **own, **options}
 
 
 class Shop:

@@ -22,7 +22,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     render_program,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
-from conftest import NO_HOOKS, A, B, C, Shop, StandIns, hook, killed_at, wait_until
+from conftest import NO_HOOKS, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
 # The probe.
 
@@ -542,11 +542,14 @@ def test_migrations_are_crossed_that_happened_since_a_release_was_live_the_last_
     home = shop.home
     for release, names in ((A, []), (B, ["drop"]), (C, []), (B, ["drop"])):
         home.log("deploy", "live", release=release, irreversible=names)
-    assert crossed(home, A) == [f"drop of {B}", f"drop of {B}"]
+    assert crossed(home, A) == [f"drop of {B}"]
     assert crossed(home, C) == [f"drop of {B}"]
     assert crossed(home, B) == []
     home.log("rollback", "live", release=A, irreversible=[])
     assert crossed(home, A) == []
+    # It happened, though the release never came to life.
+    home.log("hooks", "ran", release=D, irreversible=["wipe"])
+    assert crossed(home, A) == [f"wipe of {D}"]
 
 
 # The process that activates is killed.

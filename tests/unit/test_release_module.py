@@ -625,3 +625,28 @@ def test_check_mode_on_a_host_without_supervisord_tells_of_a_first_release(
 
 def test_a_step_of_the_action_alone_is_refused(host: Host) -> None:
     assert "phase stage is one of the action" in host("stage")["msg"]
+
+
+# What somebody else has done meanwhile, and what is withdrawn.
+
+
+def test_a_release_that_was_staged_beside_another_live_one_comes_too_late(host: Host) -> None:
+    host.ready(A)
+    host.stage(B)
+    host.stage(C)
+    assert host("activate", release=C, current=A)["changed"]
+    answer = host("activate", release=B, current=A)
+    assert f"{C} went live after this release was staged; run the deploy again" in answer["msg"]
+    assert host.home.current == C
+
+
+def test_a_release_that_was_withdrawn_is_not_the_previous_one_until_it_is_deployed_again(host: Host) -> None:
+    host.ready(A)
+    host.ready(B)
+    host.stage(C)
+    host("activate", release=C)
+    assert host("rollback", to=B, withdraw=True)["previous"] == C
+    assert host.home.previous() == A
+    assert host("rollback", to=C)["release"] == C
+    assert "withdrawn" not in host.home.manifest(C)
+    assert host("rollback")["release"] == B

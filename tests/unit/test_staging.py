@@ -364,10 +364,14 @@ def test_the_code_is_the_apps_while_its_hooks_run_and_roots_afterwards(build: Bu
     build.app["user"] = "nobody"
     path = build()
     (path / "app" / "out").symlink_to(place)
-    build.staging.open_code()
-    uid = pwd.getpwnam("nobody").pw_uid
-    assert {file.lstat().st_uid for file in (path / "app", *(path / "app").rglob("*"))} == {uid}
-    assert path.stat().st_uid == place.stat().st_uid == 0
-    build.staging.close_code()
-    assert {file.lstat().st_uid for file in (path / "app", *(path / "app").rglob("*"))} == {0}
+
+    def owners() -> set[int]:
+        return {file.lstat().st_uid for file in (path / "app", *(path / "app").rglob("*"))}
+
+    with build.staging.opened("nobody"):
+        assert owners() == {pwd.getpwnam("nobody").pw_uid}
+        assert path.stat().st_uid == place.stat().st_uid == 0
+    assert owners() == {0}
+    with build.staging.opened("root"):
+        assert owners() == {0}
     assert json.loads((path / "release.json").read_text())["staged"]

@@ -293,17 +293,6 @@ def test_several_processes_of_a_program_have_a_log_each(
     ]
 
 
-def test_a_program_that_does_not_start_by_itself_is_started_when_asked(
-    supervisor: Supervisor, program: Program
-) -> None:
-    supervisor.add("later", render_program(program("later", autostart=False), supervisor.log_directory))
-    assert supervisor.state("later") == "STOPPED"
-    assert supervisor.processes("later") == []
-    supervisor.start("later")
-    assert supervisor.wait("later", 5) == "RUNNING"
-    assert len(supervisor.processes("later")) == 1
-
-
 def test_a_removal_that_is_cut_off_leaves_the_file_by_which_the_program_is_found(
     supervisor: Supervisor, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
