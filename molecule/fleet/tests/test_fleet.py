@@ -330,6 +330,9 @@ def test_history_and_status_show_the_whole_fleet(fleet: Fleet) -> None:
     for words in ("deploy live", "rollback live", "lock locked", "stage refused", "the new basket"):
         assert words in output
     assert {row["by"] for row in fleet.log()} == {"root@" + row["by"].partition("@")[2] for row in fleet.log()}
+    code, output = run("history")
+    assert code == 0
+    assert " shop deploy live " in output
     code, output = run("status")
     assert code == 0
     assert len(re.findall(r"shop\d shop \w{12} v6 \w{10} 20\S+ RUNNING \w{12} \d+ MB active healthy", output)) == 4
