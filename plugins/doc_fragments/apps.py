@@ -33,3 +33,12 @@ options:
     description: Where relative paths are looked up after the working directory; the variable C(inventory_dir).
     type: path
 """
+
+    HOSTS = r"""
+options:
+  _input:
+    description: Names of the hosts.
+    type: list
+    elements: str
+    required: true
+"""

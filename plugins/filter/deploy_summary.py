@@ -12,12 +12,8 @@ description:
   - One line for each app of each host, which says where it came from, where it should go, and what is live now.
   - In check mode it is the plan, and says what would start anew.
 positional: answers, plan
+extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
-  _input:
-    description: Names of the hosts.
-    type: list
-    elements: str
-    required: true
   answers:
     description: >-
       The variables of the hosts, with C(wsgi_selected), C(wsgi_staged) and C(wsgi_activated) of the role

@@ -10,12 +10,8 @@ name: first_to_release
 short_description: Name the first host on which a release of an app is to go live
 description: Hosts on which the wanted release is live already, well or not, do not count. Empty when there is none.
 positional: answers, app
+extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
-  _input:
-    description: Names of the hosts.
-    type: list
-    elements: str
-    required: true
   answers:
     description: The variables of the hosts, with the fact C(wsgi_staged) of the role C(baremetal.web.wsgi).
     type: dict

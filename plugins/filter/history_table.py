@@ -10,12 +10,8 @@ name: history_table
 short_description: Show what happened to the apps of the fleet as a table
 description: One line for each entry of the audit logs of all hosts, newest last.
 positional: answers, lines
+extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
-  _input:
-    description: Names of the hosts.
-    type: list
-    elements: str
-    required: true
   answers:
     description: >-
       The variables of the hosts, in which C(history_answer) is what the module P(baremetal.web.release#module) returned

@@ -10,12 +10,8 @@ name: status_table
 short_description: Show the answers of the hosts as a table
 description: One line for each app of each host; a host that did not answer has a line that says so.
 positional: answers
+extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
-  _input:
-    description: Names of the hosts.
-    type: list
-    elements: str
-    required: true
   answers:
     description: >-
       The variables of the hosts, in which C(status_answer) is what the module P(baremetal.web.status#module) returned.
