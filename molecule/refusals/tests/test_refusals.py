@@ -17,9 +17,9 @@ LIVE = "/etc/nginx /etc/supervisord /etc/profile.d /etc/sysusers.d /srv/wsgi"
 
 # Former releases that are still warm would end by themselves in the middle of a test.
 END_FORMER = """
-for unit in $(systemctl list-timers --plain --no-legend | grep -o 'baremetal-web-retire-[a-z-]*'); do
-    systemctl start $unit.service
-    systemctl stop $unit.timer
+for timer in $(systemctl list-units --plain --no-legend 'baremetal-web-retire-*.timer' | cut -d ' ' -f 1); do
+    systemctl start ${timer%.timer}.service
+    while systemctl --quiet is-active ${timer%.timer}.service; do sleep 0.2; done
 done
 """
 
