@@ -26,7 +26,7 @@ LOCKS = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files", "servers")
 OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
 PASSED = (
     *("name", "root", "phase", "app", "socket_group", "release", "current", "hooks", "to", "force"),
-    *("withdraw", "message", "lock_wait", "lock_seconds", "lines"),
+    *("withdraw", "reason", "lock_wait", "lock_seconds", "lines"),
 )
 
 

@@ -83,7 +83,7 @@ def children(process: int) -> set[int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
-                state, parent, *_ = stream.read().rpartition(")")[2].split()
+                state, parent = stream.read().rpartition(")")[2].split()[:2]
                 if int(parent) == process and state != "Z":
                     found.add(int(name))
     return found

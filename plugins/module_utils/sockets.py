@@ -40,7 +40,7 @@ def _listening_inodes(port: int) -> dict[str, Address]:
         with suppress(FileNotFoundError), open(table, encoding="ascii") as stream:
             for line in list(stream)[1:]:
                 fields = line.split()
-                digits, _, number = fields[1].rpartition(":")
+                digits, _colon, number = fields[1].rpartition(":")
                 if fields[3] == _LISTEN and int(number, 16) == port:
                     inodes[fields[9]] = _address(digits)
     return inodes
@@ -60,7 +60,7 @@ def _listeners(port: str, unit: str) -> set[Listener]:
 
 def _split(place: str) -> tuple[set[Address], str]:
     """Return the addresses and the port of PORT or ADDRESS:PORT."""
-    host, _, port = place.rpartition(":")
+    host, _colon, port = place.rpartition(":")
     return {ipaddress.ip_address(host.strip("[]"))} if host else EVERYWHERE, port
 
 

@@ -102,7 +102,7 @@ options:
       deployed again.
     type: bool
     default: false
-  message:
+  reason:
     description: Why; it stands in the lock and in the audit log.
     type: str
     default: ""
@@ -255,7 +255,7 @@ class Worker:
     def take_lock(self, wait: float = 0, longest: float = 0) -> None:
         if not os.path.isdir(self.home.path):
             raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
-        self.lock.take(max(self.params["lock_seconds"], longest + 60), wait, self.params["message"])
+        self.lock.take(max(self.params["lock_seconds"], longest + 60), wait, self.params["reason"])
 
     # Phases
 
@@ -392,7 +392,7 @@ class Worker:
                     previous=done["previous"],
                     version=activation.manifest.get("version", ""),
                     commit=activation.manifest.get("commit", ""),
-                    message=self.params["message"],
+                    message=self.params["reason"],
                     seconds=done["seconds"]["total"],
                     irreversible=activation.irreversible(),
                 )
@@ -421,7 +421,7 @@ class Worker:
                     Programs(self.home, Supervisor()).remove(self.release)
                 if not manifest["description"]["releases"]["keep_failed_enabled"]:
                     self.home.drop(self.release)
-            self.log("stage", "abandoned", release=self.release, message=self.params["message"])
+            self.log("stage", "abandoned", release=self.release, message=self.params["reason"])
         if locked and manifest:
             self._put_back_description()
         self.lock.give_up()
@@ -477,12 +477,12 @@ class Worker:
 
     def lock_by_hand(self) -> dict[str, Any]:
         self.step = "lock"
-        if not self.params["message"]:
+        if not self.params["reason"]:
             raise ReleaseError("a lock needs a message, for those who meet it")
         if not os.path.isdir(self.home.path):
             raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
-        self.lock.freeze(self.params["message"])
-        self.log("lock", "locked", message=self.params["message"])
+        self.lock.freeze(self.params["reason"])
+        self.log("lock", "locked", message=self.params["reason"])
         return {"changed": True, "lock": self.lock.shown()}
 
     def unlock(self) -> dict[str, Any]:
@@ -548,7 +548,7 @@ def main() -> None:
             "to": {"type": "str", "default": "previous"},
             "force": {"type": "bool", "default": False},
             "withdraw": {"type": "bool", "default": False},
-            "message": text,
+            "reason": text,
             "lock_wait": {"type": "float", "default": 0},
             "lock_seconds": {"type": "float", "default": 900},
             "lines": {"type": "int", "default": 20},

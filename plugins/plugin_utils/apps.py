@@ -223,7 +223,7 @@ class _Bind(NamedTuple):
     @classmethod
     def of(cls, app: Mapping[str, Any]) -> _Bind | None:
         """Return what ``server.bind`` says, None where the app has its unix socket alone."""
-        host, _, port = app["server"]["bind"].rpartition(":")
+        host, _colon, port = app["server"]["bind"].rpartition(":")
         if not host:
             return None
         if host.startswith("["):
@@ -243,7 +243,7 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
     for kind, path in paths:
         if not re.fullmatch(r"[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*", path) or {".", ".."} & set(path.split("/")):
             yield f"shared.{kind} has {path!r}; give a path in the source, such as instance/uploads"
-        elif any(other != path and f"{path}/".startswith(f"{other}/") for _, other in paths):
+        elif any(other != path and f"{path}/".startswith(f"{other}/") for _kind, other in paths):
             yield f"shared.{kind} has {path!r}, which is in another shared directory already"
     for kind in _HOOK_KINDS:
         for name in _repeated(hook["name"] for hook in app["hooks"][kind]):

@@ -357,7 +357,7 @@ def test_a_hook_for_the_whole_fleet_that_fails_says_why_and_the_release_can_be_a
     answer = host("hooks", release=B, hooks="migrate")
     for part in (f"release {B}: migrate: ", "schema", "table is missing", f"The live release is {A}"):
         assert part in answer["msg"]
-    assert host("abandon", release=B, message="no schema")["changed"]
+    assert host("abandon", release=B, reason="no schema")["changed"]
     assert host.shop.picture() == before
     assert host.home.history()[-1]["message"] == "no schema"
 
@@ -399,7 +399,7 @@ def test_a_second_run_is_refused_with_who_when_and_why(host: Host) -> None:
         host.stage(C, run="other"),
         host("activate", release=C, run="other"),
         host("rollback", run="other"),
-        host("lock", message="the audit", run="other"),
+        host("lock", reason="the audit", run="other"),
         host("hooks", release=C, hooks="migrate", run="other"),
     ):
         assert "locked by me@here since 20" in answer["msg"]
@@ -409,7 +409,7 @@ def test_a_second_run_is_refused_with_who_when_and_why(host: Host) -> None:
 
 def test_a_run_waits_for_the_lock_as_long_as_it_is_told(host: Host) -> None:
     host.ready(A, B)
-    host("lock", message="a moment")
+    host("lock", reason="a moment")
     process = os.fork()
     if not process:
         time.sleep(0.6)
@@ -423,7 +423,7 @@ def test_a_run_waits_for_the_lock_as_long_as_it_is_told(host: Host) -> None:
 def test_an_app_is_frozen_with_a_message_and_unlocked_again(host: Host) -> None:
     host.ready(A, B)
     assert "needs a message" in host("lock")["msg"]
-    answer = host("lock", message="the audit")
+    answer = host("lock", reason="the audit")
     assert answer["changed"]
     assert (answer["lock"]["message"], answer["lock"]["expires"]) == ("the audit", "never")
     assert host("history")["lock"] == answer["lock"]
@@ -488,7 +488,7 @@ def test_a_rollback_brings_back_the_previous_release_and_another_one_brings_it_f
     host.ready(A, B)
     pids = [host.shop.pid(name) for name in (A, B)]
     for release, version in ((A, "1.0"), (B, "2.0"), (A, "1.0")):
-        answer = host("rollback", message="too slow")
+        answer = host("rollback", reason="too slow")
         told = {"failed": False, "changed": True, "release": release, "version": version, "warm": True}
         assert {**answer, **told} == answer
         assert answer["seconds"]["total"] < 2
