@@ -297,7 +297,7 @@ def test_a_bug_in_an_activation_is_told_and_the_lock_is_given_up(host: Host, mon
 
 
 def test_a_host_without_the_app_is_told_so(host: Host) -> None:
-    for phase, more in (("activate", {"release": A}), ("rollback", {}), ("lock", {"message": "x"}), ("hooks", {})):
+    for phase, more in (("activate", {"release": A}), ("rollback", {}), ("lock", {"reason": "x"}), ("hooks", {})):
         answer = host(phase, name="other", **({"hooks": "migrate", "release": A} if phase == "hooks" else more))
         assert answer["failed"], phase
     assert "no app other" in host("rollback", name="other")["msg"]
@@ -604,7 +604,7 @@ def test_check_mode_tells_of_a_change_and_makes_none(host: Host) -> None:
         ("activate", True, {"release": A}),
         ("hooks", True, {"release": A, "hooks": "migrate"}),
         ("abandon", True, {"release": A}),
-        ("lock", True, {"message": "x"}),
+        ("lock", True, {"reason": "x"}),
         ("unlock", False, {}),
     ):
         assert host(phase, check_mode=True, **arguments)["changed"] is changed, phase
