@@ -28,7 +28,8 @@ url = urllib.parse.urlsplit(asked["url"])
 connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
 answer = {"status": 0, "headers": {}, "body": "", "error": ""}
 try:
-    connection.request(asked["method"], url.path, asked["body"].encode() or None, asked["headers"])
+    target = url.path + ("?" + url.query if url.query else "")
+    connection.request(asked["method"], target, asked["body"].encode() or None, asked["headers"])
     response = connection.getresponse()
     answer["status"] = response.status
     answer["headers"] = {name.lower(): value for name, value in response.getheaders()}

@@ -15,13 +15,13 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK, release_id
+from ansible_collections.baremetal.web.plugins.module_utils.staging import LAUNCHERS, SERVER, SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
 from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
 from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
 
-LOCKS = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files", "servers")
+FILES = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files")
 # What the action alone needs.
 OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
 PASSED = (
@@ -41,9 +41,29 @@ def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
         "hooks": app["hooks"],
         "health": app["health"],
         "releases": app["releases"],
-        "check": app["server"]["check"],
+        "check": app["runner"]["check"],
+        "endpoint": app["runner"]["endpoint"],
+        "stats_port": app["runner"]["options"].get("stats_port", 0),
         "supervisorctl": os.path.join(os.path.dirname(uv), "supervisorctl"),
     }
+
+
+def server_files(app: dict[str, Any], config: str) -> dict[str, str]:
+    """Return what a release gets for its server: configuration or options, and the modules that it runs with."""
+    runner = app["runner"]
+    kind = app["server"]["kind"]
+    modules = ["__init__", "entry"]
+    if os.path.exists(os.path.join(FILES, LAUNCHERS, f"{kind}.py")):
+        modules += ["launch", kind]
+    files = {f"{SERVER}/{LAUNCHERS}/{name}.py": _read(LAUNCHERS, f"{name}.py") for name in modules}
+    if runner["template"]:
+        return {**files, f"{SERVER}/{runner['template']}": config}
+    return {**files, f"{SERVER}/options.json": json.dumps(runner["options"], indent=1, sort_keys=True)}
+
+
+def _read(*path: str) -> str:
+    with open(os.path.join(FILES, *path), encoding="utf-8") as stream:
+        return stream.read()
 
 
 class ActionModule(UploadingAction):
@@ -64,8 +84,6 @@ class ActionModule(UploadingAction):
     def _stage(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         own = {key: args.pop(key, None) for key in OWN}
         app = json.loads(json.dumps(args["app"]))
-        with open(os.path.join(LOCKS, app["server"]["lock"]), encoding="utf-8") as stream:
-            lock = stream.read()
         # The host needs to know neither where the source is nor any credentials in its address.
         with open_source(app.pop("source"), app.pop("search"), app["python"]["requirements"]) as tree:
             app["wheel"] = tree.wheel
@@ -80,7 +98,9 @@ class ActionModule(UploadingAction):
                 "entrypoint": app["entrypoint"],
                 "description": description(app, own["uv"]),
             }
-            identity = release_id(app, tree.digest(), own["config"], lock)
+            lock = _read("servers", app["runner"]["lock"])
+            files = {**server_files(app, own["config"] or ""), SERVER_LOCK: lock}
+            identity = release_id(app, tree.digest(), files)
             app["program"]["environment"] = {}
             app.update(build_user=BUILD_USER, uv=own["uv"])
             wanted = {
@@ -106,6 +126,8 @@ class ActionModule(UploadingAction):
                 "version": tree.version,
                 "commit": tree.commit,
                 "settled": before["settled"],
+                "slots": before["slots"],
+                "moved": before["moved"],
                 "run_once": {
                     kind: [hook["name"] for hook in hooks if hook["run_once"]] for kind, hooks in app["hooks"].items()
                 },
@@ -117,7 +139,7 @@ class ActionModule(UploadingAction):
             wanted["release"] = before["release"]
             if not before["complete"]:
                 wanted.update(
-                    files={app["server"]["config"]: own["config"], SERVER_LOCK: lock},
+                    files=files,
                     archive=self._upload(tree.pack, "source.tar.gz"),
                 )
                 if house and (lacking := before["lacking"]):

@@ -25,10 +25,21 @@ options:
     description: Processors of the host.
     type: int
     required: true
+  memory:
+    description: Memory of the host in MiB.
+    type: int
+    required: true
+  machine:
+    description: Kind of the host's processors, for example V(x86_64).
+    type: str
+    required: true
   python:
     description: The Python version that V(auto) means on the host.
     type: str
     required: true
+  conda:
+    description: The dictionary C(python_conda) of the host.
+    type: dict
   environment:
     description: Whether the apps come with their environment variables, which may be secret.
     type: bool
@@ -45,7 +56,6 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     resolve,
     role_options,
     search_path,
-    server_table,
 )
 
 
@@ -55,8 +65,11 @@ def resolve_apps(
     *,
     names: list[str],
     cpus: int,
+    memory: int,
+    machine: str,
     python: str,
     root: str | None = None,
+    conda: dict[str, Any] | None = None,
     environment: bool = True,
 ) -> dict[str, Any]:
     """Return C(apps), C(sites) and C(users)."""
@@ -65,10 +78,12 @@ def resolve_apps(
         resolved = resolve(
             apps,
             root=root,
-            servers=server_table(),
             names=names,
             cpus=cpus,
+            memory=memory,
+            machine=machine,
             python=python,
+            conda=conda,
             search=search_path(inventory_directory),
         )
     except AppsError as error:

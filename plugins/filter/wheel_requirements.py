@@ -28,7 +28,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     COLLECTION_ROOT,
     examine,
     search_path,
-    server_table,
+    servers,
 )
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import open_source
 
@@ -47,7 +47,7 @@ def wheel_requirements(apps: Any, inventory_directory: str | None = None) -> lis
 
 def _of_app(app: Mapping[str, Any], search: list[str]) -> Iterator[dict[str, str]]:
     python = app["python"]
-    lock = server_table()[app["server"]["kind"]]["worker_classes"][app["server"]["worker_class"]]["lock"]
+    lock = servers().variant(app["server"]["kind"], app["server"]["worker_class"], app["interface"])["lock"]
     yield {"name": lock, "text": _read(f"wsgi/files/servers/{lock}"), "version": python["version"]}
     if python["requirements"]:
         with open_source(app["source"], search, python["requirements"]) as tree:

@@ -23,12 +23,13 @@ from ansible_collections.baremetal.web.plugins.module_utils import venv
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     MUTEX_SECONDS,
     RELEASE,
+    SLOTS,
     Home,
     ReleaseError,
     held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection, ask_over_uwsgi
 from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     POLL_SECONDS,
@@ -59,21 +60,19 @@ def deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, former)
 
 
-def probe(path: str, host: str, socket_path: str, timeout: float) -> str:
-    """Ask an app for its health over a unix socket; return what is wrong, empty when healthy."""
-    connection = UnixConnection(socket_path, timeout)
+def probe(path: str, host: str, place: str, timeout: float, protocol: str = "http") -> str:
+    """Ask an app for its health at a unix socket or an ADDRESS:PORT; return what is wrong, empty when healthy."""
+    headers = {"Host": host, "User-Agent": "baremetal.web health probe"}
     try:
         with deadline(timeout):
-            return _ask(connection, path, host)
+            if protocol == "uwsgi":
+                status = ask_over_uwsgi(place, path, headers, timeout)
+            else:
+                with contextlib.closing(PlaceConnection(place, timeout)) as connection:
+                    connection.request("GET", path, headers=headers)
+                    status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return f"no answer ({error})"
-    finally:
-        connection.close()
-
-
-def _ask(connection: UnixConnection, path: str, host: str) -> str:
-    connection.request("GET", path, headers={"Host": host, "User-Agent": "baremetal.web health probe"})
-    status = connection.getresponse().status
     return "" if 200 <= status < 400 else f"answer {status}"
 
 
@@ -130,6 +129,7 @@ class Activation:
         self.description = self.manifest.get("description")
         if not self.description:
             raise ReleaseError("it is not complete, or was made by a former version of this collection")
+        self.slot = home.slot_of(release)
         self.step = ""
         self.seconds: dict[str, float] = {}
         self.log_start = 0
@@ -142,7 +142,27 @@ class Activation:
 
     def places(self) -> dict[str, str]:
         """Return what the placeholders of a server's command stand for."""
-        return {"release": self.home.release(self.release), "socket": self.home.socket(self.release)}
+        release = self.home.release(self.release)
+        return {"release": release, "python": os.path.join(release, "venv", "bin", "python")}
+
+    @property
+    def endpoint(self) -> dict[str, Any]:
+        """Return the protocol and the port by which a web server reaches it."""
+        # Releases of former versions of this collection have none.
+        return self.description.get("endpoint", {"protocol": "http", "port": 0})
+
+    @property
+    def place(self) -> str:
+        """Return where it listens: the path of a unix socket, or ADDRESS:PORT; each slot has its own port."""
+        port = self.endpoint["port"]
+        return f"127.0.0.1:{port + SLOTS.index(self.slot)}" if port else self.home.socket(self.release)
+
+    def own_variables(self) -> dict[str, str]:
+        """Return the variables that depend on the slot."""
+        variables = {"APP_SOCKET": self.place}
+        if port := self.description.get("stats_port"):
+            variables["APP_STATS_PORT"] = str(port + SLOTS.index(self.slot))
+        return variables
 
     def server(self, autostart: bool = True) -> dict[str, Any]:
         """Return the server's program, its places filled in."""
@@ -170,12 +190,13 @@ class Activation:
 
     def _with_environment(self, script: str) -> str:
         file = os.path.join(self.home.release(self.release), ENVIRONMENT)
-        return f"/bin/sh -c {shlex.quote(f'. {shlex.quote(file)} && {script}')}"
+        own = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.own_variables().items())
+        return f"/bin/sh -c {shlex.quote(f'. {shlex.quote(file)} && export {own} && {script}')}"
 
     def environment(self) -> dict[str, str]:
         path = os.path.join(self.home.release(self.release), ENVIRONMENT)
         try:
-            return read_environment(path)
+            return {**read_environment(path), **self.own_variables()}
         except ValueError:
             raise ReleaseError(f"{path} is not as it was written; release the app again (redeploy)") from None
 
@@ -189,9 +210,8 @@ class Activation:
         state = self.supervisor.state(self.name)
         if state != "RUNNING":
             return f"its program {self.name} is {state}"
-        return probe(
-            self.description["health"]["path"], self.description["host"], self.home.socket(self.release), seconds
-        )
+        path, host = self.description["health"]["path"], self.description["host"]
+        return probe(path, host, self.place, seconds, self.endpoint["protocol"])
 
     def sickness(self) -> str:
         """Return what is wrong with the release and all its programs; empty when all is well."""
@@ -282,7 +302,7 @@ class Activation:
         """Return the variables for a hook; the app can change its own, so nobody else runs with those."""
         if user == self.description["user"]:
             return self.environment()
-        own = {"APP_RELEASE": self.release, "APP_SOCKET": self.home.socket(self.release)}
+        own = {"APP_RELEASE": self.release, **self.own_variables()}
         return {"HOME": pwd.getpwnam(user).pw_dir, **own}
 
     def run(self) -> dict[str, Any]:
@@ -310,7 +330,7 @@ class Activation:
 
     def _take_over(self, previous: str) -> None:
         warm = self.is_warm()
-        slot = self.home.other_slot() if previous and self.home.occupant(self.home.slot) else "a"
+        slot = self.slot
         former = self.home.occupant(slot)
         try:
             if not warm:

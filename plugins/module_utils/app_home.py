@@ -115,6 +115,7 @@ class Home:
         self.current_link = os.path.join(self.path, "current")
         self.current_socket = os.path.join(self.path, "current.sock")
         self.marker = os.path.join(self.slots, "b")
+        self.endpoints_file = os.path.join(self.path, "endpoints.json")
 
     def make_room(self, user: str, socket_group: str) -> None:
         """Make the directories of the app, each open to those only who need it."""
@@ -189,6 +190,20 @@ class Home:
         """Let a slot lead to a release."""
         if self.occupant(slot) != release:
             point(self.slot_link(slot), os.path.join("..", "run", f"{release}.sock"))
+
+    def endpoints(self) -> dict[str, Any]:
+        """Return the endpoint of each slot, by which a web server was told to reach it; empty when it never was."""
+        with suppress(FileNotFoundError, ValueError), open(self.endpoints_file, encoding="utf-8") as stream:
+            return json.load(stream)
+        return {}
+
+    def remember_endpoints(self, endpoints: dict[str, Any]) -> None:
+        if self.endpoints() != endpoints:
+            write_file(self.endpoints_file, json.dumps(endpoints).encode(), 0o644)
+
+    def slot_of(self, release: str) -> str:
+        """Return the slot that a release is or will be in; the live one where it is the first with a slot."""
+        return self.slot if release == self.current or not self.occupant(self.slot) else self.other_slot()
 
     def leave(self) -> None:
         """Let no release be live."""

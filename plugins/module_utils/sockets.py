@@ -11,6 +11,7 @@ import ipaddress
 import os
 import socket
 import struct
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple, Union
 
@@ -24,7 +25,7 @@ class Listener(NamedTuple):
 
     address: Address
     program: str
-    own: bool  # of the unit that was asked about
+    own: bool  # of the service that was asked about
 
 
 def _address(digits: str) -> Address:
@@ -46,15 +47,21 @@ def _listening_inodes(port: int) -> dict[str, Address]:
     return inodes
 
 
-def _listeners(port: str, unit: str) -> set[Listener]:
+def _is_owned(process: str, owners: Collection[str | int]) -> bool:
+    """Tell whether a process belongs to one of systemd's units, or to a process group."""
+    group = _read(os.path.join(process, "stat")).rpartition(")")[2].split()[2]
+    names = _read(os.path.join(process, "cgroup")).replace("\n", "/").split("/")
+    return int(group) in owners or any(name in owners for name in names)
+
+
+def _listeners(port: str, owners: Collection[str | int]) -> set[Listener]:
     wanted = {f"socket:[{inode}]": address for inode, address in _listening_inodes(int(port)).items()}
     found = set()
     for link in glob.glob("/proc/[0-9]*/fd/*") if wanted else []:
         with suppress(OSError):
             if address := wanted.get(os.readlink(link)):
                 process = os.path.join("/proc", link.split("/")[2])
-                own = unit in _read(os.path.join(process, "cgroup")).replace("\n", "/").split("/")
-                found.add(Listener(address, _read(os.path.join(process, "comm")).strip(), own))
+                found.add(Listener(address, _read(os.path.join(process, "comm")).strip(), _is_owned(process, owners)))
     return found
 
 
@@ -69,22 +76,25 @@ def _overlap(wanted: Address, held: Address) -> bool:
     return wanted == held or alike or held == ipaddress.ip_address("::")  # which may hold IPv4 as well
 
 
-def port_holders(place: str, unit: str) -> set[str]:
-    """Return the programs outside a systemd unit that keep it from listening on PORT or ADDRESS:PORT."""
+def port_holders(place: str, owners: Collection[str | int]) -> set[str]:
+    """Return the programs of others that keep a service from listening on PORT or ADDRESS:PORT.
+
+    Its own are those of its units, given by name, and of its process groups, given by number.
+    """
     addresses, port = _split(place)
-    strangers = (found for found in _listeners(port, unit) if not found.own)
+    strangers = (found for found in _listeners(port, owners) if not found.own)
     return {found.program for found in strangers if any(_overlap(wanted, found.address) for wanted in addresses)}
 
 
-def own_obstacle(place: str, places: list[str], unit: str) -> str:
-    """Return where a systemd unit listens itself, so that a reload cannot bring it to ``place``; empty for nowhere.
+def own_obstacle(place: str, places: list[str], owners: Collection[str | int]) -> str:
+    """Return where a service listens itself, so that a reload cannot bring it to ``place``; empty for nowhere.
 
     It opens the new before it closes the old, and all addresses of a port exclude one of them. ``places`` is all that
     it is to listen on: what is open already and stays serves one address as well.
     """
     addresses, port = _split(place)
     stays = {address for other in places if _split(other)[1] == port for address in _split(other)[0]}
-    held = {found.address for found in _listeners(port, unit) if found.own}
+    held = {found.address for found in _listeners(port, owners) if found.own}
     for wanted in sorted(addresses - held, key=str):
         for address in sorted(held, key=str):
             excludes = wanted.is_unspecified or (address.is_unspecified and address not in stays)
@@ -98,14 +108,49 @@ def _read(path: str) -> str:
         return stream.read()
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection over a unix socket."""
+def connect(place: str, timeout: float) -> socket.socket:
+    """Connect to a unix socket, or to ADDRESS:PORT."""
+    if not place.startswith("/"):
+        host, _colon, port = place.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(place)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
-    def __init__(self, path: str, timeout: float):
+
+class PlaceConnection(http.client.HTTPConnection):
+    """An HTTP connection to a unix socket, or to ADDRESS:PORT."""
+
+    def __init__(self, place: str, timeout: float):
         super().__init__("localhost", timeout=timeout)
-        self.path = path
+        self.place = place
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+        self.sock = connect(self.place, self.timeout)
+
+
+def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: float) -> int:
+    """Send a GET over the uwsgi protocol; return the status of the answer.
+
+    https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html: a header of four bytes, then names and values, each after
+    its length; the answer is HTTP.
+    """
+    variables = {
+        **{"REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": path.partition("?")[0], "SCRIPT_NAME": ""},
+        **{"QUERY_STRING": path.partition("?")[2], "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "localhost"},
+        **{"SERVER_PORT": "80", "REMOTE_ADDR": "127.0.0.1", "CONTENT_LENGTH": "", "CONTENT_TYPE": ""},
+        **{"HTTP_CONNECTION": "close", "HTTP_X_REQUEST_URI": path},
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
+    }
+    words = (word.encode() for pair in variables.items() for word in pair)
+    body = b"".join(struct.pack("<H", len(word)) + word for word in words)
+    with connect(place, timeout) as connection:
+        connection.sendall(struct.pack("<BHB", 0, len(body), 0) + body)
+        with http.client.HTTPResponse(connection, method="GET") as response:
+            response.begin()
+            return response.status

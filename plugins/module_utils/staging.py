@@ -30,21 +30,24 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
 from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
-LAYOUT = 4
+LAYOUT = 5
 ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
+SERVER = "server"  # its configuration, and what the collection adds to it
+LAUNCHERS = "baremetal_web"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def release_id(app: dict[str, Any], source_digest: str, config: str, lock: str) -> str:
-    """Return the name of a release: the digest of everything that it is made of."""
+def release_id(app: dict[str, Any], source_digest: str, files: dict[str, str]) -> str:
+    """Return the name of a release: the digest of everything that it is made of; ``files`` are the server's."""
     parts = {
         "layout": LAYOUT,
         "source": source_digest,
-        "config": config,
+        "files": files,
+        "endpoint": app["runner"]["endpoint"],
         "entrypoint": app["entrypoint"],
+        "interface": app["interface"],
         "python": app["python"],
-        "lock": lock,
         "program": app["program"],
         "programs": app["programs"],
         "shared": app["shared"],
@@ -119,11 +122,12 @@ class Staging:
             shutil.rmtree(self.path)
         # Open to the build user while it is built, to the app from then on.
         make_directory(self.path, 0o750, 0, build["group"])
-        make_directory(self.code, 0o755)
+        for directory in (self.code, os.path.join(self.path, SERVER), os.path.join(self.path, SERVER, LAUNCHERS)):
+            make_directory(directory, 0o755)
         unpack(archive, self.code)
         for name, content in files.items():
             write_file(os.path.join(self.path, name), content.encode(), 0o644)
-        python = venv.find_interpreter(app["python"]["version"])
+        python = venv.find_interpreter(app["python"].get("interpreter", app["python"]["version"]))
         self._install(python, build, cache, trusted)
         give(self.venv, 0, 0)
         self._add_to_path()
@@ -147,7 +151,12 @@ class Staging:
     def environment(self) -> dict[str, str]:
         """Return the variables that the release runs with."""
         path = f"{self.venv}/bin:{SYSTEM_PATH}"
-        own = {"APP_RELEASE": self.release, "APP_SOCKET": self.home.socket(self.release)}
+        own = {
+            "APP_RELEASE": self.release,
+            "APP_ENTRYPOINT": self.app["entrypoint"],
+            "APP_INTERFACE": self.app["interface"],
+            "APP_PROTOCOL": self.app["runner"]["endpoint"]["protocol"],
+        }
         return {"PATH": path, **self.app["program"]["environment"], **own}
 
     @contextlib.contextmanager
@@ -189,8 +198,9 @@ class Staging:
         return packages
 
     def _add_to_path(self) -> None:
-        """Let the environment import the code, from its root or its src, without building or installing it."""
-        places = [place for place in (os.path.join(self.code, "src"), self.code) if os.path.isdir(place)]
+        """Let the environment import the code, from its root or its src, and the launchers, without building them."""
+        places = [os.path.join(self.code, "src"), self.code, os.path.join(self.path, SERVER)]
+        places = [place for place in places if os.path.isdir(place)]
         text = "".join(f"{place}\n" for place in places)
         write_file(os.path.join(self._packages(), "app.pth"), text.encode(), 0o644)
 

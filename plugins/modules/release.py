@@ -38,7 +38,7 @@ options:
     description: One app as the filter P(baremetal.web.resolve_apps#filter) gives it.
     type: dict
   config:
-    description: Text of the server's configuration (action only).
+    description: Text of the server's configuration, empty where it has none (action only).
     type: str
   socket_group:
     description: Group that may connect to the app's sockets.
@@ -171,6 +171,14 @@ previous:
   description: The release that was live before.
   type: str
   returned: O(phase=activate), O(phase=rollback)
+slots:
+  description: How a web server reaches each of the two slots (C(protocol), and C(port), 0 for a unix socket).
+  type: dict
+  returned: O(phase=stage)
+moved:
+  description: Whether that is different from before, so that the web server has to know it before O(phase=activate).
+  type: bool
+  returned: O(phase=stage)
 settled:
   description: Whether the wanted release is live and healthy already.
   type: bool
@@ -215,7 +223,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import wheels
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, mutex
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import SLOTS, Home, ReleaseError
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
 from ansible_collections.baremetal.web.plugins.module_utils.staging import (
@@ -274,18 +282,34 @@ class Worker:
         with suppress(OSError):
             former = read_environment(os.path.join(home.release(home.current), ENVIRONMENT)) if home.current else {}
         wanted = Staging(home, self.app, release).environment()
-        own = {"APP_RELEASE", "APP_SOCKET", "PATH"}
+        own = {"APP_RELEASE", "APP_SOCKET", "APP_ENTRYPOINT", "APP_INTERFACE", "APP_PROTOCOL", "PATH"}
+        settled = as_described and release == home.current and Activation(home, Supervisor(), release).is_settled()
+        slots = self._slots(release, settled)
         return {
+            "slots": slots,
+            "moved": bool(home.current) and slots != self._published(),
             "release": release,
             "current": home.current,
             "current_version": home.manifest(home.current).get("version", "") if home.current else "",
             "complete": complete,
-            "settled": (
-                as_described and release == home.current and Activation(home, Supervisor(), release).is_settled()
-            ),
+            "settled": settled,
             "environment_names": [change for change in changed_names(former, wanted) if change[2:] not in own],
             "lacking": wheels.lacking(self.params["wheels"] or {}),
         }
+
+    def _published(self) -> dict[str, Any]:
+        """Return how the web server reaches each slot; as the live release is reached, where nothing is noted."""
+        if noted := self.home.endpoints():
+            return noted
+        if self.home.manifest(self.home.current).get("description") if self.home.current else None:
+            return dict.fromkeys(SLOTS, Activation(self.home, Supervisor(), self.home.current).endpoint)
+        return dict.fromkeys(SLOTS, self.params["manifest"]["description"]["endpoint"])
+
+    def _slots(self, release: str, settled: bool) -> dict[str, Any]:
+        """Return how the web server has to reach each slot before the release goes live in one of them."""
+        if settled:
+            return self._published()
+        return {**self._published(), self.home.slot_of(release): self.params["manifest"]["description"]["endpoint"]}
 
     def build(self) -> dict[str, Any]:
         """Build the release, let the server's checker import it, and run what comes after that."""
@@ -316,6 +340,7 @@ class Worker:
                     self.step = "after_stage"
                     activation.hooks("after_stage", run_once=False, around=staging.opened)
                     staging.finish()
+                self.home.remember_endpoints(self._slots(self.release, settled=False))
         except BaseException as error:  # whatever it is, nothing of the release may stay behind
             self._refused("stage", str(error), new)
             raise
@@ -456,6 +481,13 @@ class Worker:
             raise ReleaseError(f"its files are gone (releases.keep); there are {', '.join(home.staged())}")
         if not manifest.get("healthy"):
             raise ReleaseError(f"{release} was never healthy, so it cannot be gone back to")
+        activation = Activation(home, Supervisor(), release)
+        published = home.endpoints().get(activation.slot, activation.endpoint)
+        if activation.endpoint != published:
+            raise ReleaseError(
+                f"{release} speaks {spoken(activation.endpoint)}, and the web server {spoken(published)}; set "
+                "server.protocol and server.port as they were, and deploy that version"
+            )
         if (migrations := crossed(home, release)) and not self.params["force"]:
             raise ReleaseError(
                 f"between {release} and {home.current} are irreversible migrations: {', '.join(migrations)}. "
@@ -513,6 +545,11 @@ class Worker:
             }
         changed = {"lock": not self.lock.holder(), "unlock": bool(self.lock.holder())}.get(phase, True)
         return {"changed": changed, "release": self.release, "previous": current, "lock": self.lock.shown(), "ran": []}
+
+
+def spoken(endpoint: dict[str, Any]) -> str:
+    """Say how a release is reached."""
+    return f"{endpoint['protocol']} on " + (f"port {endpoint['port']}" if endpoint["port"] else "a unix socket")
 
 
 def main() -> None:
@@ -587,6 +624,8 @@ def main() -> None:
                 current_version="",
                 complete=False,
                 settled=False,
+                slots={},
+                moved=False,
                 environment_names=[],
                 lacking=[],
             )

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -20,6 +20,8 @@ from urllib.parse import unquote
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.errors import UnsupportedError
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
 
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
@@ -36,7 +38,6 @@ _PATTERNS = {
     ),
     "user": (r"|[a-z_][a-z0-9_-]{0,31}", "a user name of at most 32 lower-case letters, digits, - or _"),
     "python.version": (r"auto|3\.\d+", 'auto, or a version such as "3.12" (in quotes)'),
-    "server.workers": (r"auto|[1-9]\d*", "auto, or a whole number from 1 up"),
     "site.prefix": (r"/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
     "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
     "health.path": (r"/[!-~]*", "a path of plain ASCII that starts with /, for example /healthz"),
@@ -45,6 +46,12 @@ _PATTERNS = {
         "unix, or ADDRESS:PORT such as 127.0.0.1:5000, [::1]:5000 or localhost:5000; with any other name, nginx could "
         "not start while that name has no address",
     ),
+}
+# What stands in headers and in the configuration of a web server.
+_CORS = {
+    "origins": (r"\*|[a-z][a-z0-9+.-]*://[A-Za-z0-9.:\[\]_-]+", "* or an origin such as https://shop.example.com"),
+    "methods": (r"[A-Z]+", "a method in capitals, such as PUT"),
+    "headers": (r"\*|[A-Za-z0-9_-]+", "the name of a header, such as Content-Type"),
 }
 _SERVER_NAME = r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?"
 _UPSTREAM_SERVER = r"[A-Za-z0-9_.:/\[\]@-]+( [a-z_]+(=[A-Za-z0-9.]+)?)*"
@@ -67,28 +74,18 @@ _DICTIONARY_PATTERNS = {
         "umask": r"[0-7]{3,4}",
         "log_maxbytes": r"\d+(KB|MB|GB)?",
     },
+    "python_conda": {"prefix": r"(/[A-Za-z0-9._+-]+)+", "channels": r"[A-Za-z0-9/][!-~]*"},
     "python_venv": {"name": r"[A-Za-z0-9._-]+"},
     "python_path": {"name": r"[A-Za-z0-9._-]+", "directories": r"[A-Za-z0-9._/*-]+"},
 }
 # Names whose user, program or log would be somebody else's.
-_RESERVED_NAMES = frozenset(("build", "stack", "supervisord"))
+_RESERVED_NAMES = frozenset(("build", "nginx", "stack", "supervisord"))
 _RESERVED_USERS = frozenset(("root", BUILD_USER))
 _LEAST = {
-    "server.threads": 1,
-    "server.worker_connections": 1,
-    "server.timeout": 1,
-    "server.graceful_timeout": 1,
-    "server.keepalive": 31,  # longer than the 30 s that nginx keeps an idle connection
-    "server.backlog": 1,
-    "server.max_requests": 0,
-    "server.max_requests_jitter": 0,
     "health.timeout": 1,
     "health.stable": 0,
     "releases.keep": 2,  # the live one and the one before
     "releases.warm": 0,
-}
-_MOST = {
-    "server.graceful_timeout": 900,  # systemd gives supervisord 930 s to stop everything
 }
 _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
 _HOOK_KINDS = ("after_stage", "migrate", "before_activate", "after_activate")
@@ -106,9 +103,10 @@ def role_options(role: str, entry_point: str = "main") -> dict[str, Any]:
     return read_role(role, "meta", "argument_specs.yml")["argument_specs"][entry_point]["options"]
 
 
-def server_table() -> dict[str, Any]:
-    """Return what is known of each server."""
-    return read_role("wsgi", "vars", "main.yml")["__wsgi_servers"]
+@functools.cache
+def servers() -> Servers:
+    """Return what is known of the servers."""
+    return Servers.of(read_role("wsgi", "vars", "main.yml"))
 
 
 @functools.cache
@@ -148,6 +146,9 @@ def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str)
     """Complete a typed dictionary with the defaults of a role's entry point, and refuse what is out of shape."""
     completed, errors = apply_options(role_options(role, entry_point)[option]["options"], value)
     errors = errors or list(_dictionary_problems(completed, _DICTIONARY_PATTERNS.get(option, {})))
+    if option == "nginx_site" and not errors:
+        errors = list(_page_problems(completed["error_pages"]))
+        errors += [error for place in completed["locations"] for error in _front_problems(place, place["protocol"])]
     if errors:
         raise AppsError("; ".join(f"{option}: {error}" for error in errors))
     return completed
@@ -160,6 +161,35 @@ def _dictionary_problems(value: Mapping[str, Any], patterns: Mapping[str, str]) 
                 yield from _dictionary_problems(element, patterns)
             elif key in patterns and not re.fullmatch(patterns[key], str(element)):
                 yield f"{key} is {element!r}, which has not the form {patterns[key]}"
+
+
+def _front_problems(place: Mapping[str, Any], protocol: str) -> Iterator[str]:
+    """Find what a web server cannot do for a location, or for an app's site."""
+    if place["websocket_enabled"] and protocol == "uwsgi":
+        yield "websocket_enabled is true, and the server's protocol is uwsgi, which has no WebSockets; choose one"
+    if not (cors := place["cors"]):
+        return
+    for key, (pattern, wanted) in _CORS.items():
+        for value in cors[key]:
+            if not re.fullmatch(pattern, value):
+                yield f"cors.{key} has {value!r}; it must be {wanted}"
+    if not cors["origins"] or ("*" in cors["origins"] and len(cors["origins"]) > 1):
+        yield f"cors.origins is {cors['origins']!r}; name the origins, or * alone for every one"
+    if "*" in cors["origins"] and cors["credentials_enabled"]:
+        yield "cors.credentials_enabled is true with the origin *, which browsers refuse; name the origins"
+    if cors["max_age"] < 0:
+        yield f"cors.max_age is {cors['max_age']}; it must be 0 or more seconds"
+
+
+def _page_problems(pages: list[dict[str, Any]]) -> Iterator[str]:
+    for page in pages:
+        for code in page["codes"]:
+            if not 400 <= code <= 599 or code in (444, 499):
+                yield f"error_pages has the code {code!r}; it must be from 400 to 599, and neither 444 nor 499"
+        if not page["codes"]:
+            yield f"error_pages has no code for {page['path']!r}; say for which statuses it is"
+    for code in _repeated(code for page in pages for code in page["codes"]):
+        yield f"error_pages has two pages for {code}; leave one of them out"
 
 
 def search_path(inventory_directory: str | None) -> list[str]:
@@ -192,10 +222,6 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
         value = _value(app, key)
         if value < least:
             yield f"{key} is {value}; it must be {least} or more"
-    for key, most in _MOST.items():
-        value = _value(app, key)
-        if value > most:
-            yield f"{key} is {value}; it must be {most} or less"
     if not 1 <= app["site"]["listen"] <= 65535:
         yield f"site.listen is {app['site']['listen']}; a port is a number from 1 to 65535"
     for name in app["site"]["server_names"]:
@@ -269,7 +295,7 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield f"programs: stop_timeout of {program['name']} is {program['stop_timeout']}; it must be from 1 to 900"
 
 
-def _repeated(names: Iterator[str]) -> list[str]:
+def _repeated(names: Iterable[Any]) -> list[Any]:
     return [name for name, number in Counter(names).items() if number > 1]
 
 
@@ -292,6 +318,16 @@ def _bind_problems(app: Mapping[str, Any]) -> Iterator[str]:
                 f"server.bind is {text!r}; the port must be from 1024 to 65535. "
                 "nginx takes a lower one for a site (site.listen)"
             )
+
+
+def _site_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]:
+    """Find what is wrong with how the app is published."""
+    site, protocol = app["site"], app["server"].get("protocol", "http")
+    for problem in (*_front_problems(site, protocol), *_page_problems(site["error_pages"])):
+        yield f"site.{problem}"
+    for page in site["error_pages"]:
+        if not os.path.isfile(find_path(page["path"], search) or ""):
+            yield f"site.error_pages names {page['path']!r}, which is no file on the controller {_looked_in(search)}"
 
 
 def without_credentials(text: str) -> str:
@@ -334,7 +370,7 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
         if signers and not os.path.isfile(find_path(signers, search) or ""):
             yield f"source.git.signers {signers!r} is no file on the controller {_looked_in(search)}"
     else:
-        yield from _packed_problems(f"source.{kind}", value, search)
+        yield from packed_problems(f"source.{kind}", value, search)
         if kind == "wheel" and requirements and not os.path.isfile(find_path(requirements, search) or ""):
             yield (
                 f"python.requirements names {requirements!r}, which is no file on the controller {_looked_in(search)}; "
@@ -342,7 +378,7 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
             )
 
 
-def _packed_problems(kind: str, packed: Mapping[str, Any], search: list[str]) -> Iterator[str]:
+def packed_problems(kind: str, packed: Mapping[str, Any], search: list[str]) -> Iterator[str]:
     """Find what keeps an archive or a wheel from being read."""
     given = {key: value for key, value in packed.items() if value is not None}
     if ("path" in given) == ("url" in given):
@@ -377,6 +413,9 @@ def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
     binds: list[tuple[_Bind, str, str]] = []
     listens = {app["site"]["listen"]: app["name"] for app in reversed(apps)}
     sites: dict[tuple[int, str], tuple[frozenset[str], str]] = {}
+    proxies: dict[str, str] = {}
+    ports: dict[int, tuple[str, str]] = {}
+    pages: dict[tuple[int, frozenset[str], int], tuple[str, str]] = {}
     for app in apps:
         name, site = app["name"], app["site"]
         if name in names:
@@ -395,6 +434,22 @@ def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
                     f"app {name}: {server_name} on port {site['listen']} belongs to the site of {owner} as well; "
                     "list the same server_names for both, so that they share it"
                 )
+        proxies.setdefault(site["proxy"], name)
+        for page in site["error_pages"]:
+            for code in page["codes"]:
+                path, owner = pages.setdefault((site["listen"], server_names, code), (page["path"], name))
+                if path != page["path"]:
+                    yield (
+                        f"app {name}: site.error_pages has {page['path']!r} for {code}, and {owner}, which shares its "
+                        f"site, {path!r}; choose one of them"
+                    )
+        for option, port in _server_ports(app):
+            said = f"app {name}: server.{option} {app['server'][option]} uses {port}"
+            if other := listens.get(port):
+                yield f"{said}, the port of the site of {other} (site.listen); choose another one"
+            if port in ports:
+                yield f"{said}, as {ports[port][1]} of {ports[port][0]} does; choose another one"
+            ports.setdefault(port, (name, f"server.{option}"))
         if bind := _Bind.of(app):
             said = f"app {name}: server.bind {app['server']['bind']}"
             if other := listens.get(bind.port):
@@ -403,6 +458,20 @@ def _relation_problems(apps: list[dict[str, Any]]) -> Iterator[str]:
                 if bind.overlaps(place):
                     yield f"{said} cannot stand beside {text} of {other}; choose another port for one of them"
             binds.append((bind, app["server"]["bind"], name))
+    for bind, text, name in binds:
+        if bind.port in ports:
+            other, option = ports[bind.port]
+            yield f"app {name}: server.bind {text} has a port that {option} of {other} uses; choose another one"
+    if len(proxies) > 1:
+        first, second = (f"site.proxy of {name} is {proxy}" for proxy, name in proxies.items())
+        yield f"{first}, and {second}; one host has one web server for all its apps, so choose one of them"
+
+
+def _server_ports(app: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Return the ports that the app's server listens on, two for each option that has one."""
+    for option in PORTS:
+        if port := app["server"].get(option, 0):
+            yield from ((option, port), (option, port + 1))
 
 
 def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -420,10 +489,12 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
             continue
         label = f"app {app.get('name', index)}"
         completed, errors = apply_options(options, app)
-        found = errors or [
+        found = [*(_outdated(app) or errors)] or [
+            *servers().complete(completed),
             *_shape_problems(completed),
             *_part_problems(completed),
             *_bind_problems(completed),
+            *_site_problems(completed, search),
             *_source_problems(completed, search),
         ]
         problems += [f"{label}: {problem}" for problem in found]
@@ -434,19 +505,22 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
     return sound, [*problems, *_relation_problems(sound)]
 
 
-def _workers(server: Mapping[str, Any], formula: Mapping[str, int], cpus: int) -> int:
-    if server["workers"] != "auto":
-        return int(server["workers"])
-    return max(formula["least"], formula["per_cpu"] * cpus + formula["extra"])
+def _outdated(app: Mapping[str, Any]) -> list[str]:
+    """Say what to use in place of settings of the server that guides of former years have."""
+    server = app.get("server")
+    if not isinstance(server, Mapping):
+        return []
+    named = {f"worker_class {server['worker_class']}": "", **server} if "worker_class" in server else server
+    return [refusal for key in named if (refusal := servers().refusal(named, key))]
 
 
-def _program(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
+def _program(app: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the app in supervisord's words; the release module fills in $release, and adds to the environment."""
     return complete(
         {
             "name": app["name"],
-            "command": server["command"],
-            "directory": "$release/app",
+            "command": variant["command"],
+            "directory": os.path.normpath(os.path.join("$release/app", app["server"]["chdir"])),
             "user": app["user"],
             "environment": {
                 "HOME": os.path.join(app["home"], "data"),
@@ -454,8 +528,8 @@ def _program(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any
                 "APP_NAME": app["name"],
                 **{str(key): str(value) for key, value in app["environment"].items()},
             },
-            "stopsignal": server["stop_signal"],
-            "stopwaitsecs": app["server"]["graceful_timeout"] + 10,
+            "stopsignal": variant["stop_signal"],
+            "stopwaitsecs": app["server"].get("graceful_timeout", 0) + 10,
             # Whether it is stable is judged by its answers, and for longer.
             "startsecs": 1,
             "log_name": app["name"],
@@ -482,6 +556,7 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "listen": port,
                 "catch_all_enabled": port not in ports | shared,
                 "server_names": members[0]["site"]["server_names"],
+                "error_pages": _pages(members),
                 "locations": [_location(app) for app in sorted(members, key=lambda app: app["site"]["prefix"])],
             }
         )
@@ -497,9 +572,17 @@ def _bind_site(app: Mapping[str, Any], bind: _Bind) -> dict[str, Any]:
         "address": f"[{address}]" if bind.address.version == 6 else address,
         "listen": bind.port,
         "server_names": [],
+        "error_pages": _pages([app]),
         # A dot is in no app's name, so this is no other app's.
         "locations": [{**_location(app), "name": f"wsgi-{app['name']}.bind", "prefix": "/"}],
     }
+
+
+def _pages(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the error pages of a site that apps share, each once, with the places where they are."""
+    pages = ((app["search"], page) for app in apps for page in app["site"]["error_pages"])
+    found = [{**page, "path": find_path(page["path"], search)} for search, page in pages]
+    return [page for index, page in enumerate(found) if page not in found[:index]]
 
 
 def _names_first(server_name: str) -> tuple[bool, str]:
@@ -510,36 +593,51 @@ def _location(app: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": f"wsgi-{app['name']}",
         "prefix": app["site"]["prefix"],
-        # Two slots, each with its own idle connections in nginx; the marker says which of them is live.
-        "servers": [f"unix:{app['home']}/slots/a.sock"],
-        "alternative": {"file": f"{app['home']}/slots/b", "servers": [f"unix:{app['home']}/slots/b.sock"]},
-        # For a request that chose its slot so long ago that the release there has ended.
-        "backups": [f"unix:{app['home']}/current.sock"],
+        **place_slots(app["home"], dict.fromkeys("ab", endpoint(app["server"]))),
         "max_body_size": app["site"]["max_body_size"],
+        **{key: app["site"][key] for key in ("websocket_enabled", "cors", "intercept_errors_enabled")},
         "read_timeout": max(60, app["server"]["timeout"] + 5),
     }
 
 
 def resolve(
-    apps: Any, *, root: str, servers: Mapping[str, Any], names: list[str], cpus: int, python: str, search: list[str]
+    apps: Any,
+    *,
+    root: str,
+    names: list[str],
+    cpus: int,
+    memory: int,
+    machine: str,
+    python: str,
+    search: list[str],
+    conda: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return ``apps`` and ``sites`` with nothing left to guess; raise AppsError where the description cannot work."""
     resolved, problems = examine(apps, search, names)
     if problems:
         raise AppsError("\n".join(problems))
     for app in resolved:
-        server = servers[app["server"]["kind"]]
-        worker_class = server["worker_classes"][app["server"]["worker_class"]]
+        server = app["server"]
+        variant = servers().variant(server["kind"], server["worker_class"], app["interface"])
         app["user"] = app["user"] or f"wsgi-{app['name']}"
         app["home"] = os.path.join(root, app["name"])
         app["search"] = search
         if app["python"]["version"] == "auto":  # by its number, so that a new one is a new release
             app["python"]["version"] = python
-        app["server"]["workers"] = _workers(app["server"], worker_class["workers"], cpus)
-        app["server"]["lock"] = worker_class["lock"]
-        app["server"]["config"] = server["config"]
-        app["server"]["check"] = server["check"]
-        app["program"] = _program(app, server)
+        if app["python"].pop("provider") == "conda":
+            place = complete(conda or {}, "python", "main", "python_conda")["prefix"]
+            app["python"]["interpreter"] = f"{place}/envs/python{app['python']['version']}/bin/python"
+        if "workers" in server:
+            server["workers"] = servers().workers(server, variant, cpus, memory)
+        app["runner"] = {
+            **{key: variant[key] for key in ("lock", "template", "check")},
+            "options": {option: server[option] for option in variant["options"]},
+            "endpoint": endpoint(server),
+        }
+        app["program"] = _program(app, variant)
         del app["environment"]  # from here on it stands in the program alone, so that one place has to be kept secret
+    if lacking := list(filter(None, (servers().lacking_wheels(app, machine) for app in resolved))):
+        raise AppsError("\n".join(lacking))
     users = sorted({app["user"] for app in resolved} | {BUILD_USER})
-    return {"apps": resolved, "sites": _sites(resolved), "users": users}
+    proxy = next((app["site"]["proxy"] for app in resolved), "nginx")
+    return {"apps": resolved, "sites": _sites(resolved), "users": users, "proxy": proxy}

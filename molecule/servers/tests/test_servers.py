@@ -1,0 +1,122 @@
+"""The same app on every server: behind the web server, nobody can tell them apart."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from testinfra.host import Host
+
+from probes import PROJECT, SUPERVISORCTL, fetch, name
+
+DESCRIBED = yaml.safe_load((PROJECT / "molecule" / "servers" / "inventory" / "group_vars" / "wsgi.yml").read_text())
+UNIX, TCP = DESCRIBED["unix_apps"], DESCRIBED["tcp_apps"]
+BODY = "苹果 " * 5000
+# What a visitor sends; the last ones are what he must not be believed.
+HEADERS = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cookie": "a=1; b=2",
+    "X-Custom": "it's",
+    "X-Real-IP": "6.6.6.6",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Forwarded-Port": "6",
+    "SCRIPT_NAME": "/evil",
+    "Forwarded": "for=6.6.6.6",
+}
+
+
+def apps_of(host: Host) -> list[dict[str, Any]]:
+    return UNIX + TCP if name(host) == "servers-debian" else UNIX
+
+
+def address(host: Host, app: dict[str, Any], path: str) -> tuple[str, dict[str, str]]:
+    """Return the address of a path of an app, and the headers that name its site."""
+    prefix, names = app["site"].get("prefix", ""), app["site"].get("server_names", [name(host)])
+    return f"http://{name(host)}:8080{prefix}{path}", {"Host": f"{names[0]}:8080"}
+
+
+@pytest.fixture(scope="module")
+def visitor(connect: Callable[[str], Host]) -> Host:
+    return connect("servers-visitor")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/hello?name=%E8%8B%B9&empty=", ""),
+        ("POST", "/a%20b/%E8%8B%B9%2Fc//d?x=1&x=2", BODY),
+        ("PUT", "/what;v=1/@~", "x"),
+    ],
+)
+def test_a_request_looks_the_same_to_the_app_on_every_server(
+    host: Host, visitor: Host, method: str, path: str, body: str
+) -> None:
+    told = {}
+    for app in apps_of(host):
+        url, named = address(host, app, path)
+        answer = fetch(visitor, url, method, {**HEADERS, **named}, body)
+        assert answer.status == 200, (app["name"], answer)
+        seen = json.loads(answer.body)
+        # The two things in which the apps differ, each where it belongs.
+        assert seen.pop("prefix") == app["site"].get("prefix", ""), app["name"]
+        assert seen["headers"].pop("host") == named["Host"], app["name"]
+        assert seen.pop("server") == named["Host"].partition(":")[0] + ":8080", app["name"]
+        told.setdefault(json.dumps(seen, sort_keys=True), []).append(app["name"])
+    assert len(told) == 1, told
+    (seen,) = map(json.loads, told)
+    assert seen["method"] == method
+    assert seen["scheme"] == "http"
+
+
+def test_the_address_that_an_app_sees_is_the_visitors(host: Host, visitor: Host) -> None:
+    own = visitor.check_output("hostname -I").split()
+    for app in apps_of(host):
+        url, named = address(host, app, "/who")
+        assert json.loads(fetch(visitor, url, headers={**HEADERS, **named}).body)["client"] in own, app["name"]
+
+
+@pytest.mark.parametrize("app", [app for app in UNIX + TCP if app["site"].get("websocket_enabled")], ids=str)
+def test_a_websocket_reaches_those_that_speak_it(host: Host, visitor: Host, app: dict[str, Any]) -> None:
+    if app not in apps_of(host):
+        return
+    path = app["site"].get("prefix", "") + "/socket"
+    host_name = app["site"].get("server_names", [name(host)])[0]
+    said = visitor.check_output("python3 -c %s %s %s %s", WEBSOCKET, name(host), host_name, path)
+    assert said == "echo hello"
+
+
+WEBSOCKET = """
+import socket, sys
+host, named, path = sys.argv[1:]
+connection = socket.create_connection((host, 8080), 10)
+connection.sendall((
+    f"GET {path} HTTP/1.1\\r\\nHost: {named}:8080\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
+    "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n").encode())
+stream = connection.makefile("rb")
+assert stream.readline().split()[1] == b"101"
+while stream.readline().strip():
+    pass
+connection.sendall(bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello")
+kind, length = stream.read(2)
+assert kind == 0x81
+print(stream.read(length).decode())
+"""
+
+
+def test_no_server_can_be_reached_but_through_the_web_server(host: Host, visitor: Host) -> None:
+    listening = host.check_output("ss -Hltn").splitlines()
+    ports = {app["server"]["port"] + offset for app in apps_of(host) for offset in (0, 1) if app["server"].get("port")}
+    places = {line.split()[3] for line in listening if int(line.split()[3].rpartition(":")[2]) in ports}
+    assert all(place.startswith("127.0.0.1:") for place in places)
+    assert len(places) == len([app for app in apps_of(host) if app["server"].get("port")])
+    for app in apps_of(host):
+        if not app["server"].get("port"):
+            assert host.run("runuser -u nobody -- ls /srv/wsgi/%s/run", app["name"]).rc != 0
+
+
+def test_every_server_runs_under_supervisord(host: Host) -> None:
+    lines = [line.split() for line in host.check_output(f"{SUPERVISORCTL} status").splitlines()]
+    assert sorted(words[0].rpartition("-")[0] for words in lines) == sorted(app["name"] for app in apps_of(host))
+    assert {words[1] for words in lines} == {"RUNNING"}

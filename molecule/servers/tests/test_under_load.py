@@ -1,0 +1,84 @@
+"""Every server under load from another host: releases go live, and an app moves to another server."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_servers import TCP, UNIX
+from testinfra.host import Host
+
+from probes import PROJECT, play
+from traffic import Target, lives, load
+
+INVENTORY = PROJECT / "molecule" / "servers" / "inventory"
+HOST = "servers-debian"
+# A server of development ends with what it is answering, and one thread answers one request at a time.
+LIGHT = {"kept": 1, "closed": 1, "post": 1, "slow": 1}
+NEW = {"kept": 0, "closed": 2, "post": 0, "slow": 2}
+MOVES: list[dict[str, Any]] = [
+    {"kind": "uwsgi", "protocol": "uwsgi"},
+    {"kind": "gunicorn", "protocol": "uwsgi", "port": 5900},
+    {"kind": "gevent", "port": 5900},
+    {"kind": "granian"},
+]
+
+
+@pytest.fixture(scope="module")
+def host(connect: Callable[[str], Host]) -> Host:
+    return connect(HOST)
+
+
+@pytest.fixture(scope="module")
+def visitor(connect: Callable[[str], Host]) -> Host:
+    return connect("servers-visitor")
+
+
+def target(host: Host, app: dict[str, Any]) -> Target:
+    return Target(host, app["name"], 8080)
+
+
+def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -> None:
+    # Of the servers on TCP, one for each protocol and two that have launchers: what is different is nginx's way there.
+    chosen = [*UNIX, *(app for app in TCP if app["name"] in ("gthread-tcp", "uwsgi-tcp", "gevent-tcp", "tornado-tcp"))]
+    with_prefix = [app for app in chosen if "prefix" in app["site"]]
+    again = [
+        {**app, "environment": {**app.get("environment", {}), "VERSION": "2"}} if app in chosen else app
+        for app in UNIX + TCP
+    ]
+    before = {app["name"]: len(lives(host, app["name"])) for app in chosen}
+    with load(visitor, [target(host, app) for app in with_prefix], 500, rate=2, connections=LIGHT) as judgement:
+        code, output = play("site.yml", f"--limit={HOST}", inventory=INVENTORY, wsgi_apps=again)
+    assert code == 0, output[-2000:]
+    assert {app["name"]: len(lives(host, app["name"])) for app in chosen} == {
+        app: number + 1 for app, number in before.items()
+    }
+    judgement.assert_flawless()
+
+
+def test_an_app_moves_from_server_to_server_and_back_without_a_failed_request(host: Host, visitor: Host) -> None:
+    (app,) = (app for app in UNIX if app["name"] == "gthread")
+    # Each move reloads nginx, which then closes connections that visitors keep open and do not use.
+    with load(visitor, [target(host, app)], 500, rate=10, connections=NEW) as judgement:
+        for move in MOVES:
+            server = {"workers": "1", **move}
+            code, output = play(
+                "playbooks/deploy.yml",
+                f"--limit={HOST}",
+                inventory=INVENTORY,
+                app="gthread",
+                wsgi_apps=[{**app, "server": server}],
+            )
+            assert code == 0, (move, output[-2000:])
+    assert judgement.found["errors"] == []
+    (found,) = judgement.found["targets"].values()
+    assert found["back"] == {}
+    assert len(found["releases"]) == len(MOVES) + 1
+
+
+def test_a_rollback_that_the_web_server_could_not_follow_is_refused(host: Host) -> None:
+    """Both slots belong to servers that are reached in one way, and an older release was reached in another."""
+    speaking = lives(host, "gthread")[-3]
+    code, output = play("playbooks/rollback.yml", f"--limit={HOST}", inventory=INVENTORY, app="gthread", to=speaking)
+    assert code != 0
+    assert f"{speaking} speaks uwsgi on port 5900, and the web server" in output
+    assert "set server.protocol and server.port as they were, and deploy that version" in output

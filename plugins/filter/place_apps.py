@@ -1,0 +1,54 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: the sites of the apps, for the slots as they are on the host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: place_apps
+short_description: Describe the sites of the apps as their slots are on the host
+description:
+  - An app whose O(wsgi_apps[].server.protocol) or O(wsgi_apps[].server.port) has changed is reached in the former way
+    in one slot, and in the new way in the other one.
+positional: staged
+options:
+  _input:
+    description: What the filter P(baremetal.web.resolve_apps#filter) returns.
+    type: dict
+    required: true
+  staged:
+    description: What the module M(baremetal.web.release) returned for each app, by name.
+    type: dict
+    required: true
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+from typing import Any
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.servers import place_slots
+
+
+def place_apps(resolved: dict[str, Any], staged: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the sites."""
+    placed = {
+        f"wsgi-{app['name']}": place_slots(app["home"], slots)
+        for app in resolved["apps"]
+        if (slots := staged.get(app["name"], {}).get("slots"))
+    }
+    return [
+        {
+            **site,
+            "locations": [
+                {**location, **placed.get(location["name"].removesuffix(".bind"), {})} for location in site["locations"]
+            ],
+        }
+        for site in resolved["sites"]
+    ]
+
+
+class FilterModule:
+    """The filter C(place_apps)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"place_apps": place_apps}
