@@ -15,8 +15,8 @@ from .matrix import Progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-# What the browser test drives; from the distribution, for no browser comes with a Python package.
-BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
+# What tests drive on this machine, from the distribution: a browser, and what the sample app counts in.
+PROGRAMS = {"chromium": "chromium", "chromium-driver": "chromedriver", "redis-server": "redis-server"}
 # These share a fleet, which `default` has to meet clean and `remove` leaves so; the others bring hosts of their own.
 SHARING = (
     "default",
@@ -88,9 +88,9 @@ def environment(platforms: str = "") -> dict[str, str]:
 
 
 def prepare() -> None:
-    """Install what the hosts and the browser test need."""
+    """Install what the hosts and the tests need."""
     machine.prepare()
-    missing = [package for package, program in BROWSER.items() if not shutil.which(program)]
+    missing = [package for package, program in PROGRAMS.items() if not shutil.which(program)]
     if missing:
         machine.install(missing)
     say("machine: ready")

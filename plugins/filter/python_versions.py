@@ -8,7 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: python_versions
 short_description: List the Python versions that apps want
-description: Each version once, with V(auto) for the platform's own.
+description: Each version once, with V(auto) for the platform's own, which a host always has.
+positional: provider
+options:
+  provider:
+    description: Where they come from.
+    type: str
+    choices: [system, conda]
+    default: system
 extends_documentation_fragment:
   - baremetal.web.apps
 author: The baremetal.web authors (@baremetal-web)
@@ -17,9 +24,11 @@ author: The baremetal.web authors (@baremetal-web)
 from typing import Any
 
 
-def python_versions(apps: list[dict[str, Any]]) -> list[str]:
+def python_versions(apps: list[dict[str, Any]], provider: str = "system") -> list[str]:
     """Return the wanted versions."""
-    return sorted({"auto", *(str(app.get("python", {}).get("version", "auto")) for app in apps)})
+    pythons = [app.get("python", {}) for app in apps]
+    wanted = {str(python.get("version", "auto")) for python in pythons if python.get("provider", "system") == provider}
+    return sorted(wanted | ({"auto"} if provider == "system" else set()))
 
 
 class FilterModule:

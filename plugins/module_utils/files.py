@@ -27,6 +27,7 @@ class Entry(NamedTuple):
     group: str
     secret: bool = False
     owned: bool = False
+    data_of: str = ""
 
     @classmethod
     def file(cls, options: dict[str, Any], secret: bool = False) -> Entry:
@@ -36,7 +37,8 @@ class Entry(NamedTuple):
     @classmethod
     def directory(cls, options: dict[str, Any]) -> Entry:
         mode = int(options["mode"], 8)
-        return cls(options["path"], None, mode, options["owner"], options["group"], owned=options["owned"])
+        kept = {"owned": options["owned"], "data_of": options["data_of"]}
+        return cls(options["path"], None, mode, options["owner"], options["group"], **kept)
 
 
 class State(NamedTuple):

@@ -81,6 +81,12 @@ class Ledger:
             self.note_directory(os.path.dirname(path))
             self.note("tree" if owned else "directory", path)
 
+    def note_data(self, path: str, unit: str) -> None:
+        """Note a directory of data that is about to be made, or comes back into use, and the unit that writes there."""
+        if path in self.notes.get("data", {}) or not os.path.lexists(path):
+            self.note_directory(os.path.dirname(path))
+            self.notes.setdefault("data", {})[path] = {"unit": unit}
+
     def note_app(self, home: str, user: str) -> None:
         """Note the home of an app that is about to be made, and who runs it."""
         if home in self.notes.get("app", {}) or not os.path.lexists(home):

@@ -23,12 +23,12 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDI
 from ansible_collections.baremetal.web.plugins.module_utils.files import put_back, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils.web_server import WEB_SERVERS
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 # What package managers put beside a file that somebody changed.
 LEFTOVERS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave")
 LOGS = "/var/log/supervisord"
-NGINX = "/etc/nginx"
 SYSUSERS = "/etc/sysusers.d/baremetal-*.conf"
 CRONTABS = ("/var/spool/cron/crontabs", "/var/spool/cron")
 
@@ -117,6 +117,8 @@ class Removal:
         """Remove all that is noted but what other modules undo, and put back what stood there before."""
         for home in self.names("app"):
             self._home(home)
+        for path in self.names("data"):
+            self._data(path)
         units = [path for path in self.names("file") if os.path.dirname(path) == UNIT_DIRECTORY]
         for path in units:
             unit = os.path.basename(path)
@@ -157,19 +159,34 @@ class Removal:
             for unit in map(os.path.basename, units):
                 self.module.run_command(["systemctl", "reset-failed", unit])
 
+    def _data(self, path: str) -> None:
+        """Stop the service that keeps its data in a directory; remove the data only when told."""
+        unit = self.notes.notes["data"][path]["unit"]
+        if unit and self.acts:
+            self.module.run_command(["systemctl", "stop", unit])  # it may have been removed by hand
+        if self.data_kept and os.path.isdir(path) and os.listdir(path):
+            self.kept.append(path)
+            if self.acts:
+                give(path, 0, 0)  # the number of its former owner may be given to somebody else
+                self.notes.notes["data"][path] = {"unit": ""}
+        else:
+            self._delete(path)
+            self._forget("data", path)
+
     def _keep_packages_in_use(self) -> None:
-        """Keep nginx where somebody has put files of his own into it since: purging it would take them along."""
-        nginx = [name for name in self.names("package") if name.startswith(("nginx", "libnginx"))]
-        theirs = self._foreign_files(NGINX) if nginx else []
-        if not theirs:
-            return
-        self.in_use = nginx
-        self.kept.append(f"{', '.join(nginx)} (in use by {', '.join(theirs)})")
-        if self.acts:
-            for name in nginx:
-                self._forget("package", name)
-            # It goes on, with their files alone.
-            self.notes.notes.setdefault("unit", {})["nginx.service"] = {"active": True, "enabled": True}
+        """Keep a web server where somebody has put files of his own since: purging it would take them along."""
+        for server in WEB_SERVERS:
+            packages = [name for name in self.names("package") if name.startswith(server.packages)]
+            theirs = self._foreign_files(server.directory) if packages else []
+            if not theirs:
+                continue
+            self.in_use += packages
+            self.kept.append(f"{', '.join(packages)} (in use by {', '.join(theirs)})")
+            if self.acts:
+                for name in packages:
+                    self._forget("package", name)
+                # It goes on, with their files alone.
+                self.notes.notes.setdefault("unit", {})[server.unit] = {"active": True, "enabled": True}
 
     def _foreign_files(self, directory: str) -> list[str]:
         """Return the files that neither a package nor this collection has brought."""
@@ -182,9 +199,10 @@ class Removal:
     def finish(self) -> None:
         """Let the services that were there before go on with their own files, and close the ledger."""
         for name, before in sorted(self.notes.notes.get("unit", {}).items()):
-            if "LoadState=loaded" in self.run("systemctl", "show", "-p", "LoadState", name) and self.acts:
-                if not before["enabled"]:
-                    self.run("systemctl", "disable", "--quiet", name)
+            shown = self.run("systemctl", "show", "-p", "LoadState,UnitFileState", name).split()
+            if "LoadState=loaded" in shown and self.acts:
+                if before["enabled"] != ("UnitFileState=enabled" in shown):
+                    self.run("systemctl", "enable" if before["enabled"] else "disable", "--quiet", name)
                 self.run("systemctl", "reload-or-restart" if before["active"] else "stop", name)
             self._forget("unit", name)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection
 
 CONFIG = "/etc/supervisord/supervisord.conf"
 POLL_SECONDS = 0.1
@@ -41,8 +41,8 @@ class _UnixTransport(xmlrpc.client.Transport):
         self.path = path
         self.timeout = timeout
 
-    def make_connection(self, host: Any) -> UnixConnection:
-        return UnixConnection(self.path, self.timeout)
+    def make_connection(self, host: Any) -> PlaceConnection:
+        return PlaceConnection(self.path, self.timeout)
 
 
 def _ini(value: Any) -> str:

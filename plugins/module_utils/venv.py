@@ -71,7 +71,14 @@ def _version(command: str, user: dict[str, Any] | None = None) -> tuple[int, int
 
 
 def find_interpreter(version: str) -> str:
-    """Return the path of the wanted interpreter; ``auto`` is python3 when new enough, else the newest there is."""
+    """Return the path of the wanted interpreter; ``auto`` is python3 when new enough, else the newest there is.
+
+    A path in place of a version is the interpreter itself.
+    """
+    if os.path.isabs(version):
+        if os.path.exists(version):
+            return version
+        raise VenvError(f"{version} is not on this host yet. Run site.yml, which lets conda make it.")
     if version != "auto":
         command = f"/usr/bin/python{version}"
         if os.path.exists(command):

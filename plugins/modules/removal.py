@@ -28,8 +28,8 @@ options:
     default: ""
   data_kept:
     description: >-
-      Whether what an app wrote into its directory C(data), and its C(releases.log), stay. They are root's from then on,
-      and an app of that name that comes back gets its data again.
+      Whether what an app wrote into its directory C(data), its C(releases.log), and the data of a database stay. They
+      are root's from then on, and an app or a database that comes back gets its data again.
     type: bool
     default: true
 author: The baremetal.web authors (@baremetal-web)
@@ -66,6 +66,10 @@ noted:
     always there.
   type: dict
   returned: always
+proxy:
+  description: The role of the web server that was in front of the apps, V(nginx) or V(apache).
+  type: str
+  returned: always
 """
 
 import os
@@ -76,6 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
 from ansible_collections.baremetal.web.plugins.module_utils.removal import Removal, RemovalError
+from ansible_collections.baremetal.web.plugins.module_utils.web_server import in_front
 
 MARKS = "/run/baremetal.web"
 OTHERS = ("package", "stream", "firewall", "selinux")
@@ -102,8 +107,9 @@ def main() -> None:
     module.run_command_environ_update = PLAIN
     wanted = module.params
     if not os.path.exists(os.path.join(ledger.ROOT, "ledger.json")):
-        module.exit_json(changed=False, removed=[], kept=[], noted={key: [] for key in OTHERS})
+        module.exit_json(changed=False, removed=[], kept=[], noted={key: [] for key in OTHERS}, proxy="nginx")
     with ledger.Ledger() as notes:
+        proxy = in_front(notes.notes).role
         removal = Removal(module, notes, wanted["data_kept"])
         try:
             if wanted["phase"] == "app":
@@ -124,6 +130,7 @@ def main() -> None:
         removed=removed,
         kept=removal.kept,
         noted=noted,
+        proxy=proxy,
         diff={"before_header": "on the host", "after_header": "on the host", "before": listed, "after": ""},
     )
 

@@ -21,6 +21,10 @@ options:
     description: Number of characters (letters and digits).
     type: int
     default: 32
+  group:
+    description: Group that may read the file, whose mode is then 0640.
+    type: str
+    default: root
 author: The baremetal.web authors (@baremetal-web)
 attributes:
   check_mode:
@@ -41,6 +45,10 @@ sha1:
   description: SHA-1 of the secret in hexadecimal, the one form that supervisord takes besides plain text.
   type: str
   returned: always
+sha256:
+  description: SHA-256 of the secret in hexadecimal.
+  type: str
+  returned: always
 """
 
 import hashlib
@@ -50,29 +58,37 @@ import string
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import read_state, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.files import group_id, read_state, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "required": True}, "length": {"type": "int", "default": 32}},
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "length": {"type": "int", "default": 32},
+            "group": {"type": "str", "default": "root"},
+        },
         supports_check_mode=True,
     )
-    path, length = module.params["path"], module.params["length"]
+    path, length, group = (module.params[name] for name in ("path", "length", "group"))
     if length < 16:
         module.fail_json(msg=f"length is {length}; a secret of fewer than 16 characters can be guessed.")
     state = read_state(path)
     secret = (state.content or b"").decode().strip() if state else ""
-    changed = not secret or state[1:4] != (0o600, 0, 0)
+    mode, gid = (0o600 if group == "root" else 0o640), group_id(group)
+    changed = not secret or state[1:4] != (mode, 0, gid)
     if changed and not module.check_mode:
+        if gid is None:
+            module.fail_json(msg=f"There is no group {group}, which is to read {path}. Make it first.")
         secret = secret or "".join(map(secrets.choice, [string.ascii_letters + string.digits] * length))
         with Ledger() as notes:
             notes.note_directory(os.path.dirname(path))
             notes.note_file(path)
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        write_file(path, f"{secret}\n".encode(), 0o600)
-    module.exit_json(changed=changed, sha1=hashlib.sha1(secret.encode()).hexdigest() if secret else "")
+        write_file(path, f"{secret}\n".encode(), mode, gid=gid)
+    hashes = {name: hashlib.new(name, secret.encode()).hexdigest() if secret else "" for name in ("sha1", "sha256")}
+    module.exit_json(changed=changed, **hashes)
 
 
 if __name__ == "__main__":

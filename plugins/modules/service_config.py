@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_config
-short_description: Bring a systemd service and its configuration to a wanted state, all or nothing
+short_description: Bring a service and its configuration to a wanted state, all or nothing
 description:
   - Writes all files, lets the service's own checker judge the whole configuration, and only then reloads, restarts or
     starts the service. When the checker refuses, or the service does not come up, every file is put back as it was.
@@ -19,6 +19,18 @@ options:
   name:
     description: The systemd unit; without it only files are written and checked.
     type: str
+  manager:
+    description:
+      - Who runs the service, V(systemd), or V(supervisor) with a program in the place of the unit, of the same name
+        without its suffix. What the other one has of it ends when this one takes over.
+      - Without it the service is a unit, and supervisord is not looked at.
+    type: str
+    choices: [systemd, supervisor]
+  program:
+    description: >-
+      The program of supervisord, with every key of the entry point C(program) of the role C(baremetal.web.supervisor);
+      for O(manager=supervisor). Without it the program has to be there.
+    type: dict
   directories:
     description: Directories to make before the files.
     type: list
@@ -37,6 +49,11 @@ options:
         description: Whether all that will ever be in the directory, when it is made here, goes with it at removal.
         type: bool
         default: false
+      data_of:
+        description: >-
+          The unit that keeps its data in the directory. At removal it stops, and the data stays unless told, as root's.
+        type: str
+        default: ""
       owner: &owner
         description: Owner.
         type: str
@@ -187,6 +204,15 @@ EXAMPLES = r"""
       - path: /etc/nginx/conf.d/static.conf
         content: "{{ lookup('ansible.builtin.template', 'static.conf.j2') }}"
     check: [nginx, -t]
+
+- name: Let a program of supervisord, which is there, take up a change
+  baremetal.web.service_config:
+    name: nginx.service
+    manager: supervisor
+    files:
+      - path: /etc/nginx/conf.d/static.conf
+        content: "{{ lookup('ansible.builtin.template', 'static.conf.j2') }}"
+    check: [nginx, -t]
 """
 
 RETURN = r"""
@@ -220,79 +246,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
 from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
+from ansible_collections.baremetal.web.plugins.module_utils.services import Refused, Service
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_obstacle, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import SupervisorError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 MARKS = "/run/baremetal.web"
-
-
-class Refused(Exception):
-    """The new configuration is not accepted."""
-
-
-class Service:
-    """A unit of systemd."""
-
-    def __init__(self, module: AnsibleModule, name: str):
-        self.module = module
-        self.name = name
-
-    def run(self, *arguments: str) -> None:
-        code, out, err = self.module.run_command(["systemctl", *arguments, self.name])
-        if code:
-            journal = self.module.run_command(["journalctl", "--no-pager", "-n", "15", "-o", "cat", "-u", self.name])[1]
-            raise Refused(
-                f"systemctl {' '.join(arguments)} {self.name} failed: {(err or out).strip()}\n{journal}".strip()
-            )
-
-    def properties(self) -> dict[str, str]:
-        wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
-        out = self.module.run_command(["systemctl", "show", "-p", wanted, self.name])[1]
-        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-
-    @property
-    def active(self) -> bool:
-        return self.properties().get("ActiveState") in ("active", "reloading", "activating")
-
-    def note(self, notes: ledger.Ledger, state: dict[str, str]) -> None:
-        """Note what the unit was."""
-        before = {"active": state.get("ActiveState") == "active", "enabled": state.get("UnitFileState") == "enabled"}
-        notes.note("unit", self.name, before)
-
-    def apply(self, verb: str, withdraw: list[str], ready: list[str], seconds: int) -> str:
-        """Let the service take up its configuration; return what was done."""
-        if self.properties().get("UnitFileState") != "enabled":
-            self.run("enable", "--quiet")
-        if not self.active:
-            self.run("start")
-            return "started"
-        if verb != "restart":
-            self.run(verb)
-            return f"{verb}ed"
-        others = [other for other in (Service(self.module, name) for name in withdraw) if other.active]
-        try:
-            for other in others:
-                other.run("stop")
-            self.run(verb)
-            if ready:
-                self.wait(ready, seconds)
-        finally:
-            for other in others:
-                self.module.run_command(["systemctl", "start", other.name])
-        return f"{verb}ed"
-
-    def recover(self, active: bool, verb: str) -> None:
-        """Let a service that was active run with what it had before."""
-        if active and (verb == "restart" or not self.active):
-            self.module.run_command(["systemctl", "restart", self.name])
-
-    def wait(self, ready: list[str], seconds: int) -> None:
-        """Wait until a command succeeds."""
-        end = time.monotonic() + seconds
-        while (answer := self.module.run_command(ready, handle_exceptions=False))[0]:
-            if time.monotonic() > end:
-                raise Refused(f"{' '.join(ready)} fails {seconds} s after the restart of {self.name}:\n{answer[1]}")
-            time.sleep(0.5)
 
 
 def entries(mode: dict[str, str], **more: dict) -> dict:
@@ -375,25 +334,21 @@ def is_known(name: str) -> bool:
     return False
 
 
-def started(state: dict[str, str]) -> float:
-    """Return when an active service was started, in seconds since 1970."""
-    ago = time.clock_gettime(time.CLOCK_MONOTONIC) - int(state["ActiveEnterTimestampMonotonic"]) / 1e6
-    return time.time() - ago
-
-
 def take_notes(
     notes: ledger.Ledger,
     transaction: Transaction,
     accounts: list[str],
     service: Service | None,
-    state: dict[str, str],
 ) -> None:
     """Note what is about to change."""
     for name in accounts:
         notes.note("account", name)
     for entry in transaction.entries:
         if entry.path in transaction.changed and entry.content is None:
-            notes.note_directory(entry.path, entry.owned)
+            if entry.data_of:
+                notes.note_data(entry.path, entry.data_of)
+            else:
+                notes.note_directory(entry.path, entry.owned)
     for path in transaction.changed:
         if path in transaction.absent and path not in notes.notes.get("file", {}):
             notes.note("removed", path, ledger.freeze(transaction.before[path]))
@@ -401,7 +356,7 @@ def take_notes(
             notes.note_directory(os.path.dirname(path))
             notes.note_file(path)
     if service:
-        service.note(notes, state)
+        service.unit.note(notes)
     notes.save()
 
 
@@ -409,7 +364,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str"},
-            "directories": entries({"default": "0755"}, owned={"type": "bool", "default": False}),
+            "manager": {"type": "str", "choices": ["systemd", "supervisor"]},
+            "program": {"type": "dict"},
+            "directories": entries(
+                {"default": "0755"},
+                owned={"type": "bool", "default": False},
+                data_of={"type": "str", "default": ""},
+            ),
             "files": files(),
             # The contents are secret, the paths are not.
             "secret_files": {**files(no_log=True), "no_log": False},
@@ -441,24 +402,24 @@ def main() -> None:
     )
     module.run_command_environ_update = PLAIN
     wanted = module.params
+    service = Service(module, wanted["name"], wanted["manager"], wanted["program"]) if wanted["name"] else None
     kept = [options["path"] for options in [*wanted["files"], *wanted["secret_files"]] if is_kept(module, options)]
     transaction = Transaction(
         [
             *(Entry.directory(options) for options in wanted["directories"]),
             *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
             *(Entry.file(options, secret=True) for options in wanted["secret_files"] if options["path"] not in kept),
+            *(service.entries() if service else []),
         ],
-        unwanted(module),
+        [*unwanted(module), *(service.absent() if service else [])],
     )
-    service = Service(module, wanted["name"]) if wanted["name"] else None
     places = "\n".join(entry.path for entry in transaction.entries)
     mark = os.path.join(MARKS, hashlib.sha256(places.encode()).hexdigest()[:16])
     cut_off = os.path.exists(mark)
-    state = service.properties() if service else {}
-    settled = not service or (state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled")
+    settled = not service or service.was_settled
     # Packages bring the times of their files along, but not this one.
     changes = [os.stat(path).st_ctime for path in wanted["newer"] if os.path.exists(path)]
-    outdated = settled and bool(service) and any(started(state) < change < time.time() for change in changes)
+    outdated = bool(service and settled and any(service.own.started < change < time.time() for change in changes))
     accounts = [name for name in wanted["accounts"] if not is_known(name)]
     changed = bool(transaction.changed or accounts) or not settled or cut_off or outdated
     result = {
@@ -473,12 +434,12 @@ def main() -> None:
     if service:
         for port in wanted["ports"]:
             what = f"{'Address' if ':' in port else 'Port'} {port}"
-            if holders := port_holders(port, service.name):
+            if holders := port_holders(port, service.owners):
                 module.fail_json(
                     msg=f"{what} is held by {', '.join(sorted(holders))}, so {service.name} cannot listen on it. "
                     "Stop that program, or choose another port. Nothing was changed.",
                 )
-            held = own_obstacle(port, wanted["ports"], service.name) if wanted["on_change"] == "reload" else ""
+            held = own_obstacle(port, wanted["ports"], service.owners) if wanted["on_change"] == "reload" else ""
             if held:
                 module.fail_json(
                     msg=f"{what} cannot be had while {service.name} listens on {held} with the same port. Choose "
@@ -489,14 +450,15 @@ def main() -> None:
 
     units = [path for path in transaction.changed if path.startswith(UNIT_DIRECTORY)]
     unit_file = os.path.join(UNIT_DIRECTORY, wanted["name"] or "")
-    verb = "restart" if unit_file in units or outdated else wanted["on_change"]
-    applying = False
+    described = {unit_file, *(entry.path for entry in (service.entries() if service else []))}
+    verb = "restart" if outdated or described & {*transaction.changed} else wanted["on_change"]
+    applying, worse = False, ""
     os.makedirs(MARKS, mode=0o700, exist_ok=True)
     with open(mark, "w", encoding="utf-8"):
         pass
     with ledger.Ledger() as notes:
         try:
-            take_notes(notes, transaction, accounts, service, state)
+            take_notes(notes, transaction, accounts, service)
             transaction.write()
             if wanted["check"]:
                 judge(module)
@@ -505,20 +467,19 @@ def main() -> None:
             if service:
                 applying = True
                 result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
-        except (Refused, OSError, KeyError) as error:
+        except (Refused, SupervisorError, OSError, KeyError) as error:
             transaction.undo()
             notes.revert()
             if units:
                 module.run_command(["systemctl", "daemon-reload"])
             if service:
                 # Where no file has changed there is nothing to go back to.
-                again = verb if applying and transaction.changed else ""
-                service.recover(state.get("ActiveState") == "active", again)
+                worse = service.recover(verb if applying and transaction.changed else "")
             os.unlink(mark)
             refused = "The new configuration was refused and every file is as it was before. " * bool(
                 transaction.changed
             )
-            module.fail_json(msg=f"{refused}{error}", files=transaction.changed)
+            module.fail_json(msg=f"{refused}{error}{worse}", files=transaction.changed)
         for path in transaction.absent:
             if notes.notes.get("file", {}).get(path, path) is None:
                 notes.forget("file", path)

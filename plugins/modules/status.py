@@ -51,14 +51,17 @@ rows:
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, size
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils.web_server import in_front
 
 
 def row(home: Home) -> dict[str, Any]:
@@ -85,6 +88,16 @@ def lock(home: Home) -> str:
     return ": ".join(filter(None, (holder["by"], holder["message"]))) if holder else ""
 
 
+def nginx_state(module: AnsibleModule) -> str:
+    """Tell how nginx is, whoever runs it, or the web server that is there in its place."""
+    if (server := in_front(ledger.read())).role != "nginx":
+        return f"{server.role} {module.run_command(['systemctl', 'is-active', server.unit])[1].strip()}"
+    with suppress(SupervisorError):
+        if (state := Supervisor().state("nginx")) != "ABSENT":
+            return "active" if state == "RUNNING" else state.lower()
+    return module.run_command(["systemctl", "is-active", "nginx"])[1].strip()
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -100,7 +113,7 @@ def main() -> None:
     while any(row["health"] != "healthy" for row in rows) and time.monotonic() < end:
         time.sleep(0.5)
         rows = [row(home) for home in homes]
-    nginx = module.run_command(["systemctl", "is-active", "nginx"])[1].strip()
+    nginx = nginx_state(module)
     more = [{"nginx": nginx, "disk": size(home.releases), "lock": lock(home)} for home in homes]
     module.exit_json(changed=False, rows=[{**one, **rest} for one, rest in zip(rows, more)])
 

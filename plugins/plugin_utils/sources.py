@@ -115,6 +115,21 @@ def open_source(source: dict[str, Any], search: list[str], requirements: str = "
     yield Tree(place)
 
 
+def fetch_once(packed: dict[str, Any], search: list[str]) -> str:
+    """Return the path of a file whose checksum is right; a URL is asked once in a run, for all hosts."""
+    key = hashlib.sha256(json.dumps([packed, search], sort_keys=True).encode()).hexdigest()[:16]
+    place = os.path.join(constants.DEFAULT_LOCAL_TMP, "baremetal.web", key)
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    done = os.path.join(place, "path")
+    with _alone(place):
+        if not os.path.exists(done):
+            path = _fetch(packed, search, place)
+            with open(done, "w", encoding="utf-8") as stream:
+                stream.write(path)
+    with open(done, encoding="utf-8") as stream:
+        return stream.read()
+
+
 @contextlib.contextmanager
 def _alone(place: str) -> Iterator[None]:
     with open(f"{place}.lock", "w", encoding="utf-8") as lock:

@@ -27,16 +27,18 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: 
 
 from ansible_collections.baremetal.web.plugins.module_utils import activation, app_home, ledger, staging  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils import supervisor as supervisor_utils  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor  # noqa: E402
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete  # noqa: E402
 
 PLUGINS = "ansible_collections.baremetal.web.plugins"
 OWNER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
+# What the apps of a host are resolved with.
+HOST = {"names": ["web1"], "cpus": 2, "memory": 4096, "machine": "x86_64", "python": "3.13"}
 
-# Answers on a unix socket with the status that the path names; /slow takes too long, /garbage is no HTTP, / is 200.
-# After the socket: "ends SECONDS" for a server that ends, "loses SECONDS" for one that loses a worker.
+# Answers at APP_SOCKET with the status that the path names; /slow takes too long, /garbage is no HTTP, / is 200.
+# "ends SECONDS" makes a server that ends, "loses SECONDS" one that loses a worker.
 ANSWERER = r"""
 import os, socket, sys, threading, time
 
@@ -54,11 +56,13 @@ def answer(connection):
         if words:
             connection.sendall(((head if path != "garbage" else "what?") + "\r\n\r\n" + body).encode())
 
-place, what, seconds = [*sys.argv[1:], "", "0"][:3]
+what, seconds = [*sys.argv[1:], "", "0"][:2]
+place = os.environ["APP_SOCKET"]
 if os.path.exists(place):
     os.unlink(place)
-server = socket.socket(socket.AF_UNIX)
-server.bind(place)
+server = socket.socket(socket.AF_UNIX if place.startswith("/") else socket.AF_INET)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(place if place.startswith("/") else (place.split(":")[0], int(place.split(":")[1])))
 server.listen(64)
 if what == "ends":
     threading.Timer(float(seconds), os._exit, [0]).start()
@@ -237,7 +241,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
 
 @pytest.fixture
 def answerer(tmp_path: Path) -> Path:
-    """Return a program that answers HTTP on the unix socket that it is given."""
+    """Return a program that answers HTTP where APP_SOCKET says."""
     path = tmp_path / "answerer.py"
     path.write_text(ANSWERER)
     return path
@@ -247,7 +251,7 @@ def answerer(tmp_path: Path) -> Path:
 def unix_server(tmp_path: Path, start: Callable[..., subprocess.Popen], answerer: Path) -> Path:
     """Return the unix socket of a running HTTP server."""
     path = tmp_path / "http.sock"
-    start(sys.executable, str(answerer), str(path))
+    start(sys.executable, str(answerer), env={"APP_SOCKET": str(path)})
     wait_until(lambda: listens(path))
     return path
 
@@ -434,7 +438,7 @@ class Shop:
     def visit(self) -> str:
         """Return the release that a visitor gets, on the way that nginx takes."""
         for path in (self.home.slot_link("b" if os.path.exists(self.home.marker) else "a"), self.home.current_socket):
-            connection = UnixConnection(path, 5)
+            connection = PlaceConnection(path, 5)
             try:
                 connection.request("GET", "/", headers={"Host": "shop.example"})
                 return connection.getresponse().read().decode().split()[-1]
@@ -468,10 +472,12 @@ def description(
     tmp_path: Path, answerer: Path, program: Callable[..., dict[str, Any]], supervisord: Path
 ) -> dict[str, Any]:
     """Return what is remembered of a release, so that it can be run: one that answers HTTP on its socket."""
-    command = f"{sys.executable} -IS {answerer} $socket"
+    command = f"{sys.executable} -IS {answerer}"
     return {
         "user": OWNER,
         "entrypoint": "shop:app",
+        "endpoint": {"protocol": "http", "port": 0},
+        "stats_port": 0,
         "host": "shop.example",
         "program": program("shop", command=command, directory="$release/app", log_name="shop"),
         "programs": [],
@@ -504,4 +510,8 @@ def shop(
     stand_ins.add("busctl")
     home = app_home.Home("shop", str(tmp_path / "w"))
     home.make_room(OWNER, GROUP)
-    return Shop(home, supervisor, description, f"{sys.executable} -IS {answerer} $socket")
+    return Shop(home, supervisor, description, f"{sys.executable} -IS {answerer}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-docs", action="store_true", help="write the generated parts of docs/ anew")

@@ -69,12 +69,13 @@ def test_an_app_that_sends_its_answer_byte_by_byte_for_ever_is_not_healthy(
 
 
 def test_the_places_of_a_release_are_filled_into_its_program_and_only_there(shop: Shop) -> None:
-    shop.lay(A)
+    shop.lay(A, program={"command": "$python -m shop --config $release/shop.py"})
     server = shop.activation(A).server()
+    place = shop.home.release(A)
     assert server["name"] == f"shop-{A}"
-    assert shop.home.socket(A) in server["command"]
-    assert server["directory"] == f"{shop.home.release(A)}/app"
-    assert "$socket" in shop.description["program"]["command"]
+    assert f"{place}/venv/bin/python -m shop --config {place}/shop.py" in server["command"]
+    assert server["directory"] == f"{place}/app"
+    assert "$release" in shop.description["program"]["directory"]
 
 
 def test_the_environment_of_an_app_is_not_where_supervisord_could_change_or_show_it(shop: Shop) -> None:
@@ -268,7 +269,7 @@ def test_an_app_from_before_there_were_slots_goes_on_until_its_next_release_is_l
     shop: Shop, start: Callable[..., subprocess.Popen]
 ) -> None:
     shop.lay(A)
-    start(*shop.answerer.replace("$socket", shop.home.socket(A)).split(), env={"APP_RELEASE": A})
+    start(*shop.answerer.split(), env={"APP_RELEASE": A, "APP_SOCKET": shop.home.socket(A)})
     os.symlink(f"run/{A}.sock", shop.home.current_socket)
     os.symlink(f"releases/{A}", shop.home.current_link)
     assert wait_until(shop.visit) == shop.home.current == A

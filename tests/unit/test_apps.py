@@ -19,10 +19,14 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     resolve,
     role_options,
     search_path,
-    server_table,
+    servers,
 )
+from conftest import HOST
 
 Describe = Callable[..., dict[str, Any]]
+
+# What the table adds to the defaults of the spec.
+DEFAULT_SERVER = {"worker_class": "gthread", **servers().variant("gunicorn", "gthread", "wsgi")["options"]}
 
 
 @pytest.fixture
@@ -55,11 +59,7 @@ def problems(*apps: Any, search: tuple[str, ...] = ()) -> list[str]:
 
 
 def resolved(*apps: Any, **host: Any) -> dict[str, Any]:
-    facts = {
-        **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": "3.13"},
-        **{"search": [], "servers": server_table()},
-    }
-    return resolve(list(apps), **{**facts, **host})
+    return resolve(list(apps), **{**HOST, "root": "/srv/wsgi", "search": [], **host})
 
 
 def defaults_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,13 +79,15 @@ def test_every_default_of_the_spec_is_applied_at_any_depth(describe: Describe) -
     (app,), _ = examine([describe()], [], ["web1"])
     expected = defaults_of(role_options("wsgi")["wsgi_apps"]["options"])
     expected["site"]["server_names"] = ["web1"]  # nothing means the host's own
+    expected["site"]["cors"] = None
+    expected["server"].update(DEFAULT_SERVER)
     assert {key: app[key] for key in expected} == expected
 
 
 def test_a_value_that_is_given_wins_over_the_default_beside_it(describe: Describe) -> None:
     (app,), _ = examine([describe(server={"threads": 9})], [], ["web1"])
     spec = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
-    assert app["server"] == {**defaults_of(spec), "threads": 9}
+    assert app["server"] == {**defaults_of(spec), **DEFAULT_SERVER, "threads": 9}
 
 
 def test_the_operators_own_list_is_left_as_it_is(describe: Describe) -> None:
@@ -131,7 +133,7 @@ def test_a_missing_key_is_named(describe: Describe, key: str) -> None:
         ("site.listen", "http"),
         ("server.threads", "many"),
         ("server.preload_enabled", "perhaps"),
-        ("server.worker_class", "tornado"),
+        ("server.worker_class", "turbo"),
         ("server.kind", "apache"),
         ("environment", ["A"]),
         ("environment", None),
@@ -719,7 +721,8 @@ def test_nginx_asks_the_slot_that_is_live_and_else_whatever_is_live(describe: De
     for site in resolved(describe(server={"bind": bind}), root="/apps")["sites"]:
         (location,) = site["locations"]
         assert location["servers"] == ["unix:/apps/shop/slots/a.sock"]
-        assert location["alternative"] == {"file": "/apps/shop/slots/b", "servers": ["unix:/apps/shop/slots/b.sock"]}
+        other = {"servers": ["unix:/apps/shop/slots/b.sock"], "protocol": "http"}
+        assert location["alternative"] == {"file": "/apps/shop/slots/b", **other}
         assert location["backups"] == ["unix:/apps/shop/current.sock"]
 
 

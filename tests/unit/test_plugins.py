@@ -25,8 +25,8 @@ from ansible_collections.baremetal.web.plugins.action.release import ActionModul
 from ansible_collections.baremetal.web.plugins.filter.first_to_release import first_to_release
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve, server_table
-from conftest import PLUGINS, ROOT, run_ansible
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve
+from conftest import HOST, PLUGINS, ROOT, run_ansible
 
 
 def names(kind: str) -> list[str]:
@@ -183,8 +183,8 @@ class Release(ActionModule):
         )
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
         self._supports_check_mode, self._supports_async = True, False
-        nothing = {"current": "", "current_version": "", "complete": False, "settled": False}
-        self.answer = {"changed": False, **nothing, "environment_names": [], "lacking": [], **answer}
+        nothing = {"current": "", "current_version": "", "complete": False, "settled": False, "moved": False}
+        self.answer = {"changed": False, **nothing, "slots": {}, "environment_names": [], "lacking": [], **answer}
         self.asked: list[dict[str, Any]] = []
         self.uploaded: list[str] = []
 
@@ -224,10 +224,7 @@ def action(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         check_mode: bool = False, answer: Mapping[str, Any] | None = None, platform_python: str = "3.13", **keys: Any
     ) -> Release:
         app = {"name": "shop", "source": {"path": str(source)}, "entrypoint": "shop:app", **keys}
-        host = {
-            **{"root": "/srv/wsgi", "names": ["web1"], "cpus": 2, "python": platform_python},
-            **{"search": [], "servers": server_table()},
-        }
+        host = {**HOST, "root": "/srv/wsgi", "python": platform_python, "search": []}
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
         resolved = resolve([app], **host)["apps"][0]
@@ -256,7 +253,7 @@ def test_a_host_that_lacks_the_release_is_sent_its_parts(action: Callable[..., R
     assert build_call["release"] == inspect_call["release"]
     assert build_call["archive"] == "/remote/source.tar.gz"
     assert release.uploaded == ["requirements.txt", "shop.py"]
-    assert build_call["files"]["gunicorn.conf.py"] == "workers = 1\n"
+    assert build_call["files"]["server/gunicorn.conf.py"] == "workers = 1\n"
     assert "gunicorn==" in build_call["files"][SERVER_LOCK]
 
 

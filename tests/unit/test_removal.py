@@ -20,6 +20,7 @@ from ansible_collections.baremetal.web.plugins.module_utils import removal as re
 from ansible_collections.baremetal.web.plugins.module_utils.files import read_state
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger, freeze
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
+from ansible_collections.baremetal.web.plugins.module_utils.web_server import WEB_SERVERS
 from ansible_collections.baremetal.web.plugins.modules import removal as module
 from conftest import StandIns, Systemd
 
@@ -81,7 +82,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
     monkeypatch.setattr(removal_utils, "SYSUSERS", str(host.sysusers / "baremetal-*.conf"))
     monkeypatch.setattr(removal_utils, "CRONTABS", (str(host.crontabs),))
     monkeypatch.setattr(removal_utils, "LOGS", str(host.place / "logs"))
-    monkeypatch.setattr(removal_utils, "NGINX", str(host.place / "etc" / "nginx"))
+    servers = [server._replace(directory=f"{host.place}{server.directory}") for server in WEB_SERVERS]
+    monkeypatch.setattr(removal_utils, "WEB_SERVERS", servers)
     monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
     for program in ("getent", "userdel", "groupdel"):
         stand_ins.add(program)
@@ -607,6 +609,15 @@ def test_a_service_that_was_there_before_is_as_it_was(
     assert systemd.calls == []
     remove("finish")
     assert systemd.calls == calls
+
+
+def test_a_service_that_was_on_and_that_supervisord_ran_since_is_on_again(
+    remove: Remove, host: Host, systemd: Systemd
+) -> None:
+    systemd.add("nginx.service", active=False, enabled=False)
+    note("unit", "nginx.service", {"active": True, "enabled": True})
+    remove("finish")
+    assert systemd.calls == ["enable --quiet nginx.service", "reload-or-restart nginx.service"]
 
 
 def test_a_service_that_went_with_its_package_is_only_forgotten(remove: Remove, host: Host, systemd: Systemd) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.module_utils.venv import LEAST_VERSION
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options, server_table
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options, servers
 from conftest import ROOT
 
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -86,18 +86,18 @@ def test_a_default_is_of_its_type_and_among_its_choices(option: Mapping[str, Any
 
 def test_every_server_and_worker_class_that_can_be_chosen_is_known() -> None:
     options = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
-    assert sorted(server_table()) == sorted(options["kind"]["choices"])
-    classes = {name for server in server_table().values() for name in server["worker_classes"]}
+    assert sorted(servers().kinds) == sorted(options["kind"]["choices"])
+    classes = {worker_class for _kind, worker_class in servers().variants()} - {""}
     assert classes == set(options["worker_class"]["choices"])
 
 
-@pytest.mark.parametrize("name", sorted(server_table()))
-def test_a_server_has_its_template_and_each_worker_class_its_locked_packages(name: str) -> None:
-    server, role = server_table()[name], ROOT / "roles" / "wsgi"
-    assert (role / "templates" / f"{server['config']}.j2").is_file()
-    for worker_class in server["worker_classes"].values():
-        lock = (role / "files" / "servers" / worker_class["lock"]).read_text()
-        assert "--hash=sha256:" in lock
+@pytest.mark.parametrize("pair", [*servers().variants()], ids=" ".join)
+def test_a_server_has_its_template_or_its_launcher_and_its_locked_packages(pair: tuple[str, str]) -> None:
+    variant, role = servers().variant(*pair, "wsgi"), ROOT / "roles" / "wsgi"
+    described = f"templates/{variant['template']}.j2" if variant["template"] else f"files/baremetal_web/{pair[0]}.py"
+    assert (role / described).is_file()
+    lock = (role / "files" / "servers" / variant["lock"]).read_text()
+    assert "--hash=sha256:" in lock
 
 
 def requirements() -> list[Path]:

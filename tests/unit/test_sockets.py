@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import sockets
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import UnixConnection, own_obstacle, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection, own_obstacle, port_holders
 
 LISTENER = """
 import socket, sys, time
@@ -62,7 +62,7 @@ def cgroup(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 )
 def test_a_program_that_listens_is_named(listen: Callable[[str], tuple[int, str]], address: str) -> None:
     port, name = listen(address)
-    assert port_holders(str(port), "nginx.service") == {name}
+    assert port_holders(str(port), {"nginx.service"}) == {name}
 
 
 def test_a_program_of_the_unit_itself_is_no_stranger(
@@ -70,7 +70,7 @@ def test_a_program_of_the_unit_itself_is_no_stranger(
 ) -> None:
     port, _ = listen("127.0.0.1")
     cgroup("/system.slice/nginx.service")
-    assert port_holders(str(port), "nginx.service") == set()
+    assert port_holders(str(port), {"nginx.service"}) == set()
 
 
 @pytest.mark.parametrize("path", ["/system.slice/apache2.service", "/system.slice/my-nginx.service", "/"])
@@ -79,7 +79,7 @@ def test_a_program_of_another_unit_is_a_stranger(
 ) -> None:
     port, name = listen("127.0.0.1")
     cgroup(path)
-    assert port_holders(str(port), "nginx.service") == {name}
+    assert port_holders(str(port), {"nginx.service"}) == {name}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_address_is_held_by_whoever_has_it_or_all(
     if ":" in held and not has_ipv6():
         pytest.skip("no IPv6 here")
     port, name = listen(held)
-    assert port_holders(f"{wanted}:{port}", "nginx.service") == ({name} if refused else set())
+    assert port_holders(f"{wanted}:{port}", {"nginx.service"}) == ({name} if refused else set())
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_a_reload_cannot_change_between_all_addresses_of_a_port_and_one(
 ) -> None:
     port, _ = listen(held)
     wanted = [place.replace("PORT", str(port)) for place in places]
-    assert own_obstacle(wanted[0], wanted, "nginx.service") == ""  # somebody else's is no business of a reload
+    assert own_obstacle(wanted[0], wanted, {"nginx.service"}) == ""  # somebody else's is no business of a reload
     cgroup("/system.slice/nginx.service")
-    assert own_obstacle(wanted[0], wanted, "nginx.service") == obstacle
+    assert own_obstacle(wanted[0], wanted, {"nginx.service"}) == obstacle
 
 
 def test_a_port_is_free_once_nobody_listens_on_it_any_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert port_holders(str(port), "nginx.service")
-    assert port_holders(str(port), "nginx.service") == set()
+        assert port_holders(str(port), {"nginx.service"})
+    assert port_holders(str(port), {"nginx.service"}) == set()
 
 
 def test_a_connection_to_a_port_does_not_hold_it() -> None:
@@ -139,11 +139,11 @@ def test_a_connection_to_a_port_does_not_hold_it() -> None:
     port = server.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
         server.close()
-        assert port_holders(str(port), "nginx.service") == set()
+        assert port_holders(str(port), {"nginx.service"}) == set()
 
 
 def test_http_is_spoken_over_a_unix_socket(unix_server: Path) -> None:
-    connection = UnixConnection(str(unix_server), 5)
+    connection = PlaceConnection(str(unix_server), 5)
     connection.request("GET", "/", headers={"Host": "shop.example"})
     response = connection.getresponse()
     assert response.status == 200
@@ -152,7 +152,7 @@ def test_http_is_spoken_over_a_unix_socket(unix_server: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_is_given_up(unix_server: Path) -> None:
-    connection = UnixConnection(str(unix_server), 0.2)
+    connection = PlaceConnection(str(unix_server), 0.2)
     connection.request("GET", "/slow")
     with pytest.raises(TimeoutError):
         connection.getresponse()

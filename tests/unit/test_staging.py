@@ -34,7 +34,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.staging import (
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 from conftest import GROUP, NO_HOOKS, OWNER, A, hook, killed_at
 
-PARTS = ("tree", "config", "lock")
+PARTS: tuple[str, dict[str, str]] = ("tree", {"server/options.json": "{}", SERVER_LOCK: "lock"})
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 
 
@@ -46,10 +46,12 @@ def app(program: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         "user": OWNER,
         "build_user": OWNER,
         "entrypoint": "shop:app",
+        "interface": "wsgi",
+        "runner": {"endpoint": {"protocol": "http", "port": 0}},
         "python": {"version": "auto", "requirements": "requirements.txt", "source_builds_enabled": False},
         "health": {"path": "/", "timeout": 10, "stable": 5},
         "releases": {"keep": 5, "warm": 300, "keep_failed_enabled": False},
-        "program": program("shop", command="serve $socket", environment={"APP_NAME": "shop"}),
+        "program": program("shop", command="serve $release", environment={"APP_NAME": "shop"}),
         "programs": [],
         "hooks": NO_HOOKS,
         "shared": {"directories": [], "files": []},
@@ -71,6 +73,9 @@ def test_the_same_parts_are_the_same_release(app: dict[str, Any]) -> None:
     "change",
     [
         {"entrypoint": "shop:other"},
+        {"interface": "asgi"},
+        {"runner": {"endpoint": {"protocol": "uwsgi", "port": 0}}},
+        {"runner": {"endpoint": {"protocol": "http", "port": 5000}}},
         {"python": {"version": "3.12"}},
         {"python": {"requirements": "other.txt"}},
         {"program": {"environment": {"APP_NAME": "other"}}},
@@ -86,10 +91,16 @@ def test_a_change_of_the_app_is_another_release(app: dict[str, Any], change: dic
 
 
 @pytest.mark.parametrize(
-    "parts", [("x", "config", "lock"), ("tree", "x", "lock"), ("tree", "config", "x"), ("treeconfig", "", "lock")]
+    "parts",
+    [
+        ("x", PARTS[1]),
+        ("tree", {**PARTS[1], "server/options.json": "x"}),
+        ("tree", {**PARTS[1], SERVER_LOCK: "x"}),
+        ("tree", {**PARTS[1], "server/baremetal_web/gevent.py": ""}),
+    ],
 )
-def test_a_change_of_the_code_the_configuration_or_the_servers_packages_is_another_release(
-    app: dict[str, Any], parts: tuple[str, str, str]
+def test_a_change_of_the_code_or_of_the_servers_files_is_another_release(
+    app: dict[str, Any], parts: tuple[str, dict[str, str]]
 ) -> None:
     assert release_id(app, *parts) != release_id(app, *PARTS)
 
@@ -204,7 +215,7 @@ class Build:
         return Staging(self.home, self.app, A)
 
     def __call__(self) -> Path:
-        texts = {"gunicorn.conf.py": "workers = 1\n", SERVER_LOCK: "gunicorn==27\n"}
+        texts = {"server/gunicorn.conf.py": "workers = 1\n", SERVER_LOCK: "gunicorn==27\n"}
         self.staging.build(self.pack(self.files), texts, {"version": "1"})
         self.staging.finish()
         return self.path
@@ -233,7 +244,7 @@ def build(app: dict[str, Any], pack: Pack, place: Path, monkeypatch: pytest.Monk
 def test_a_staged_release_has_its_code_its_configuration_its_packages_and_its_manifest(build: Build) -> None:
     path = build()
     assert (path / "app" / "src" / "shop.py").exists()
-    assert (path / "gunicorn.conf.py").read_text() == "workers = 1\n"
+    assert (path / "server" / "gunicorn.conf.py").read_text() == "workers = 1\n"
     assert (path / "venv" / "asked-for").read_text() == "gunicorn==27\nrequirements.txt"
     manifest = build.home.manifest(A)
     assert (manifest["version"], manifest["release"]) == ("1", A)
@@ -246,7 +257,7 @@ def test_a_staged_release_has_its_code_its_configuration_its_packages_and_its_ma
 def test_the_code_of_a_release_is_importable_in_its_environment(build: Build) -> None:
     path = build()
     (places,) = [file.read_text().split() for file in path.rglob("*.pth")]
-    assert places == [str(path / "app" / "src"), str(path / "app")]
+    assert places == [str(path / "app" / "src"), str(path / "app"), str(path / "server")]
 
 
 def test_the_environment_of_a_release_is_closed_to_all_but_the_app(build: Build) -> None:
@@ -254,7 +265,9 @@ def test_the_environment_of_a_release_is_closed_to_all_but_the_app(build: Build)
     path = build()
     found = read_environment(str(path / "environment"))
     assert {name: found[name] for name in NASTY} == NASTY
-    assert (found["APP_RELEASE"], found["APP_SOCKET"]) == (A, build.home.socket(A))
+    own = {"APP_RELEASE": A, "APP_ENTRYPOINT": "shop:app", "APP_INTERFACE": "wsgi"}
+    assert {name: found[name] for name in own} == own
+    assert "APP_SOCKET" not in found  # it depends on the slot
     assert found["PATH"].split(":")[0] == str(path / "venv" / "bin")
     assert modes(path, "environment", ".") == {"environment": 0o400, ".": 0o750}
     owner = pwd.getpwnam(OWNER)
@@ -269,7 +282,11 @@ def test_what_is_built_is_roots_and_the_app_can_read_it_and_write_none_of_it(bui
     owners = {str(file.relative_to(path)): file.lstat().st_uid for file in path.rglob("*")}
     assert [name for name, uid in owners.items() if uid] == ["environment"]
     for command, works in (("cat", True), ("touch", False)):
-        for file in (path / "app" / "src" / "shop.py", path / "gunicorn.conf.py", path / "venv" / "asked-for"):
+        for file in (
+            path / "app" / "src" / "shop.py",
+            path / "server" / "gunicorn.conf.py",
+            path / "venv" / "asked-for",
+        ):
             done = subprocess.run([command, str(file)], user="nobody", group="nogroup", capture_output=True)
             assert (done.returncode == 0) == works, (command, file)
 

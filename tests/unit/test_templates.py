@@ -76,6 +76,13 @@ def slots(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
     return location(name, prefix, **{"servers": servers, "alternative": alternative, "backups": backups, **more})
 
 
+def apache_site(publishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what publishes the same site with Apache httpd."""
+    site = "{{ nginx_site | baremetal.web.with_defaults('nginx', 'site', 'nginx_site') }}"
+    listens = {"stdout_lines": ["Listen 80"]}
+    return {**publishes, "__apache_site": site, "apache_sites_owner": "wsgi", "__apache_listens": listens}
+
+
 def supervisord(**more: Any) -> dict[str, Any]:
     secret = {"sha1": hashlib.sha1(PASSWORD.encode()).hexdigest()}
     return {**task_variables("supervisor", "install"), "__supervisor_web_secret": secret, **more}
@@ -97,11 +104,30 @@ with socket.create_server(("127.0.0.1", 0)) as free:
     FREE_PORT = free.getsockname()[1]
 APP_SOCKET = "/srv/wsgi/app/run/release.sock"
 GUNICORN = "wsgi/templates/gunicorn.conf.py.j2"
-WORKER_CLASSES = ("sync", "gthread", "gevent")
+WORKER_CLASSES = {**dict.fromkeys(("sync", "gthread", "gevent", "tornado"), "wsgi"), "asgi": "asgi"}
 # Values that are no default and that survive only when they are written with care.
 CAREFUL = {
     "entrypoint": """shop:create_app("it's", path='C:\\\\x', größe=1)""",
     "server": {"preload_enabled": True, "workers": 7, "timeout": 11, "graceful_timeout": 12, "keepalive": 99},
+}
+
+# All that a site may be asked for besides passing requests on.
+FRONT = nginx_site(
+    slots("live", "/live", websocket_enabled=True, cors={"origins": ["https://a.example", "https://b.example"]}),
+    slots("open", "/open", cors={"origins": ["*"], "methods": ["PUT"], "max_age": 5}),
+    slots("own", websocket_enabled=True, intercept_errors_enabled=True),
+    error_pages=[{"codes": [404, 410], "path": "README.md"}, {"codes": [503], "path": "LICENSE"}],
+    server_names=[],
+    address="127.0.0.1",
+)
+
+# The real server reads what comes of it in test_redis.py.
+REDIS = {
+    **task_variables("redis", "install"),
+    "redis_memory": "64mb",
+    "redis_password_group": "wsgi-shop",
+    "__redis_secret": {"sha256": hashlib.sha256(PASSWORD.encode()).hexdigest()},
+    "__redis_admin_secret": {"sha256": hashlib.sha256(PASSWORD[::-1].encode()).hexdigest()},
 }
 
 RENDERINGS = {
@@ -127,6 +153,32 @@ RENDERINGS = {
         f"{CONF_D}/site.conf.j2",
         nginx_site(location("once", "/once", non_idempotent_enabled=True), slots("shop", non_idempotent_enabled=True)),
     ),
+    "site-uwsgi": Rendering(
+        f"{CONF_D}/site.conf.j2",
+        nginx_site(slots("shop", "/s", protocol="uwsgi"), location("api", protocol="uwsgi", cors={"origins": ["*"]})),
+    ),
+    "site-front": Rendering(f"{CONF_D}/site.conf.j2", FRONT),
+    "nginx-unit-off": Rendering(
+        "nginx/templates/etc/systemd/system/nginx.service.d/baremetal-web.conf.j2", {"nginx_manager": "supervisor"}
+    ),
+    "nginx-capability": Rendering("nginx/templates/etc/systemd/system/supervisord-baremetal.service.d/nginx.conf.j2"),
+    "nginx-run": Rendering("nginx/templates/usr/local/share/nginx/run.sh.j2"),
+    **{
+        f"redis-{template}": Rendering(f"redis/templates/etc/{template}.j2", REDIS)
+        for template in (
+            "baremetal-redis/prepare",
+            "baremetal-redis/redis.conf",
+            "baremetal-redis/users.conf",
+            "systemd/system/redis.service.d/baremetal-web.conf",
+            "sysusers.d/baremetal-redis.conf",
+        )
+    },
+    "apache": Rendering("apache/templates/etc/apache2/conf-enabled/zz-baremetal-web.conf.j2"),
+    "apache-site": Rendering("apache/templates/etc/apache2/sites-enabled/site.conf.j2", apache_site(FRONT)),
+    "apache-shared": Rendering(
+        "apache/templates/etc/apache2/sites-enabled/site.conf.j2",
+        apache_site(nginx_site(location("shop", "/shop"), catch_all_enabled=False)),
+    ),
     "50x": Rendering("nginx/templates/usr/local/share/nginx/50x.html.j2"),
     "path": Rendering(
         "python/templates/etc/profile.d/path.sh.j2",
@@ -139,7 +191,10 @@ RENDERINGS = {
     "unit": Rendering(UNIT),
     "group": Rendering("supervisor/templates/etc/sysusers.d/baremetal-supervisor.conf.j2"),
     "sysusers": Rendering("wsgi/templates/etc/sysusers.d/baremetal-web.conf.j2", wsgi(user="web")),
-    **{f"gunicorn-{name}": Rendering(GUNICORN, wsgi(server={"worker_class": name})) for name in WORKER_CLASSES},
+    **{
+        f"gunicorn-{name}": Rendering(GUNICORN, wsgi(interface=interface, server={"worker_class": name}))
+        for name, interface in WORKER_CLASSES.items()
+    },
     "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
 }
 # What tasks compute of a role's variables.
@@ -397,7 +452,7 @@ def nginx(place: Path, main: str, *sites: str) -> list[str]:
 
 @NEEDS_NGINX
 @pytest.mark.parametrize(
-    "site", ["site-root", "site-prefix", "site-several", "site-ipv4", "site-slots", "site-everybody", "site-retrying"]
+    "site", [name for name, rendering in RENDERINGS.items() if name.startswith("site-") and name != "site-second"]
 )
 @pytest.mark.parametrize("main", ["nginx-Debian", "nginx-RedHat", "nginx-plain"])
 def test_nginx_takes_its_configuration(text: Text, tmp_path: Path, main: str, site: str) -> None:
@@ -822,12 +877,11 @@ def test_gunicorn_gets_the_worker_class_and_the_options_that_this_class_has(text
     found = configuration(text(f"gunicorn-{worker_class}"))
     assert found["worker_class"] == worker_class
     assert ("threads" in found) == (worker_class == "gthread")  # with threads, a sync worker becomes a gthread one
-    assert ("worker_connections" in found) == (worker_class != "sync")
+    assert ("worker_connections" in found) == (worker_class not in ("sync", "tornado"))
 
 
 def test_gunicorn_gets_what_the_description_says(text: Text) -> None:
     found = configuration(text("gunicorn-careful"))
-    assert found["wsgi_app"] == CAREFUL["entrypoint"]
     wanted = {"preload_app": True, "workers": 7, "timeout": 11, "graceful_timeout": 12, "keepalive": 99}
     assert {name: found[name] for name in wanted} == wanted
 

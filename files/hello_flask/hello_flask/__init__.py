@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .config import Config
-from .errors import answer_in_json
+from .errors import answer_in_json, answer_unavailable
 from .logs import wire_logger
 from .readiness import Readiness
 from .request_id import send_request_id
@@ -25,6 +25,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.register_error_handler(HTTPException, answer_in_json)
     app.register_blueprint(views)
     wire_logger(app.logger, config.APP_LOG_LEVEL)
+    if config.REDIS:
+        from .counter import Counter, CounterError  # an application without Redis does not load its client
+
+        app.extensions["counter"] = counter = Counter(config.REDIS)
+        app.extensions["readiness"].add("redis", counter.answers)
+        app.register_error_handler(CounterError, answer_unavailable)
     if proxies := config.APP_TRUSTED_PROXIES:
         # Each proxy appends to X-Forwarded-For; the nearest one sets the scheme and the prefix.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

@@ -1,10 +1,16 @@
 """Errors as JSON."""
 
-from flask import json, request
-from werkzeug.exceptions import HTTPException
+from flask import current_app, json, request
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.wrappers import Response
 
 from .request_id import request_id
+
+
+def answer_unavailable(error: Exception) -> Response:
+    """Tell the log why the counter cannot be had, and the client only that it cannot."""
+    current_app.logger.error("The counter cannot be had: %s", error)
+    return answer_in_json(ServiceUnavailable("Redis, which keeps the counter, does not answer. Try again later."))
 
 
 def answer_in_json(error: HTTPException) -> Response:

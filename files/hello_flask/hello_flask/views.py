@@ -5,12 +5,15 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 from .api import server_api
+
+if TYPE_CHECKING:
+    from .counter import Counter
 
 Number = TypeVar("Number", int, float)
 
@@ -70,6 +73,18 @@ def io_bound() -> dict[str, Any]:
     return {"seconds": seconds, "milliseconds": milliseconds_since(start)}
 
 
+@views.get("/counter")
+def read_counter() -> dict[str, int]:
+    """Answer how often the counter was increased."""
+    return {"counter": counter().read()}
+
+
+@views.post("/counter")
+def add_to_counter() -> dict[str, int]:
+    """Increase the counter by one."""
+    return {"counter": counter().add()}
+
+
 @views.get("/healthz")
 def healthz() -> dict[str, str]:
     """Say that the process is alive."""
@@ -96,6 +111,14 @@ def number(name: str, convert: Callable[[str], Number], *, default: Number, low:
             return value
     kind = "a whole number" if convert is int else "a number"
     raise BadRequest(f"{name} must be {kind} from {low} to {high}.")
+
+
+def counter() -> "Counter":
+    """Return the counter, if there is a Redis to keep it."""
+    found: Counter | None = current_app.extensions.get("counter")
+    if found is None:
+        raise ServiceUnavailable("No Redis is configured to keep the counter. Set REDIS_URL or REDIS_HOST.")
+    return found
 
 
 def milliseconds_since(start: float) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -93,7 +94,15 @@ def asgi(app: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tornado(app: Any) -> Any:
-    """Return a Tornado application, whose server reads the headers itself."""
+    """Let a Tornado application see the visitor's request; not every server of it can, and X-Scheme is a visitor's."""
+    find = app.find_handler
+
+    def find_handler(request: Any, **keywords: Any) -> Any:
+        request.remote_ip = request.headers.get("X-Real-IP") or request.remote_ip
+        request.protocol = request.headers.get("X-Forwarded-Proto") or request.protocol
+        return find(request, **keywords)
+
+    app.find_handler = find_handler
     return app
 
 
@@ -101,6 +110,10 @@ def main() -> Any:
     """Load the app that the environment names."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    if "uwsgi" in sys.modules:
+        # It ignores these until the app is loaded, and a worker that is asked to end by then would stay for ever.
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
     wrap = {"wsgi": wsgi, "asgi": asgi, "tornado": tornado}[os.environ["APP_INTERFACE"]]
     return wrap(load(os.environ["APP_ENTRYPOINT"]))
 

@@ -69,7 +69,7 @@ def main() -> None:
             answer = busy.native(application)
         else:
             answer = busy.contained(WSGIContainer(application, ThreadPoolExecutor(wanted["threads"])))
-        server = HTTPServer(answer, xheaders=True, idle_connection_timeout=wanted["keepalive"])
+        server = HTTPServer(answer, idle_connection_timeout=wanted["keepalive"])
         server.add_socket(listener)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import Any
 
@@ -41,6 +42,9 @@ def site() -> Any:
         return ended
 
     reactor.callWhenRunning(pool.start)
+    # Twisted listens once more, with a backlog of 50.
+    listener = socket.socket(fileno=os.dup(LISTEN_FD))
+    reactor.callWhenRunning(listener.listen, wanted["backlog"])
     reactor.addSystemEventTrigger("before", "shutdown", drain)
     reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
     return Site(reactor, pool, application)

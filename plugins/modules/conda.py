@@ -1,0 +1,208 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: conda, with an environment for each wanted Python."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: conda
+short_description: Install conda, and Pythons with it
+description:
+  - Runs an installer (Miniforge, Miniconda or Anaconda for Linux) once, and makes an environment C(envs/pythonVERSION)
+    for each wanted version. Everything belongs to root, and no profile of a shell is touched.
+  - Another installer updates what the former one brought (C(-u)). Environments stay as they are, so that releases made
+    from them do.
+  - The action of the same name reads O(path), O(url) and O(search) on the controller, and brings the installer to a
+    host that lacks it.
+options:
+  path:
+    description: The installer on the controller (action only).
+    type: path
+  url:
+    description: Address that the controller fetches the installer from (action only).
+    type: str
+  search:
+    description: Directory of the inventory, in which a relative path is looked up (action only).
+    type: path
+  checksum:
+    description: C(sha256:) and the digest of the installer.
+    type: str
+    required: true
+  installer:
+    description: The installer on the host; set by the action.
+    type: path
+  prefix:
+    description: Directory to install to.
+    type: path
+    default: /opt/conda
+  versions:
+    description: Versions of Python, for example V(["3.12"]).
+    type: list
+    elements: str
+    default: []
+  channels:
+    description: Where conda takes packages from; none means what the installer says.
+    type: list
+    elements: str
+    default: []
+  offline_enabled:
+    description: Whether conda takes only what the installer brought.
+    type: bool
+    default: false
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Tells what would be installed.
+    support: full
+  diff_mode:
+    description: Lists what would be installed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Provide Python 3.12 from Miniforge
+  baremetal.web.conda:
+    path: files/Miniforge3-Linux-x86_64.sh
+    checksum: sha256:4a1ef9d2a9b3e4fe0f8d8f3ef6b1b7b7b1a7d0f6a1d0e6b0c7d7e1e7c9a3b5d1
+    versions: ["3.12"]
+"""
+
+RETURN = r"""
+pythons:
+  description: The interpreters, by version.
+  type: dict
+  returned: always
+"""
+
+import os
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError, run
+
+RECORD = ".baremetal-web"
+SECONDS = 1800
+
+
+class Conda:
+    """A directory with conda and environments; each is whole when it has its record."""
+
+    def __init__(self, prefix: str):
+        self.prefix = prefix
+
+    def environment(self, version: str) -> str:
+        return os.path.join(self.prefix, "envs", f"python{version}")
+
+    def python(self, version: str) -> str:
+        return os.path.join(self.environment(version), "bin", "python")
+
+    @staticmethod
+    def recorded(path: str) -> str:
+        """Return what is recorded of a directory; empty for one that is not whole."""
+        try:
+            with open(os.path.join(path, RECORD), encoding="ascii") as stream:
+                return stream.read().strip()
+        except FileNotFoundError:
+            return ""
+
+    @staticmethod
+    def record(path: str, text: str) -> None:
+        write_file(os.path.join(path, RECORD), f"{text}\n".encode(), 0o644)
+
+    def install(self, installer: str, checksum: str) -> None:
+        """Run the installer; what one left that did not end well goes first."""
+        update = ["-u"] if self.recorded(self.prefix) else []
+        if not update:
+            shutil.rmtree(self.prefix, ignore_errors=True)
+        with ledger.Ledger() as notes:
+            notes.note_directory(self.prefix, owned=True)
+        try:
+            self._run(["/bin/bash", installer, "-b", *update, "-p", self.prefix], "The installer of conda")
+            self._run([os.path.join(self.prefix, "bin", "conda"), "--version"], "The installer brought no conda: it")
+        except (VenvError, OSError):
+            if not update:
+                shutil.rmtree(self.prefix, ignore_errors=True)
+                with ledger.Ledger() as notes:
+                    notes.forget("tree", self.prefix)
+            raise
+        self.record(self.prefix, checksum)
+
+    def create(self, version: str, channels: list[str], offline: bool) -> None:
+        """Make the environment of a version."""
+        path = self.environment(version)
+        shutil.rmtree(path, ignore_errors=True)
+        chosen = ["--override-channels"] * bool(channels) + [f"--channel={channel}" for channel in channels]
+        command = [os.path.join(self.prefix, "bin", "conda"), "create", "--yes", "--quiet", "--prefix", path, *chosen]
+        try:
+            self._run([*command, *(["--offline"] if offline else []), f"python={version}"], "It")
+            out = run([self.python(version), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], "Its Python")
+            if out.strip() != version:
+                raise VenvError(f"It brought Python {out.strip()}.")
+        except (VenvError, OSError) as error:
+            shutil.rmtree(path, ignore_errors=True)
+            where = f"the channels {', '.join(channels)}" if channels else "its channels"
+            raise VenvError(
+                f"conda cannot make an environment with Python {version} from {'its cache' if offline else where}. Set "
+                f"python.version of the app to one that is there. {error}"
+            ) from None
+        self.record(path, version)
+
+    @staticmethod
+    def _run(command: list[str], what: str) -> None:
+        with tempfile.TemporaryDirectory() as home:  # conda keeps a list of its environments in a home
+            run(command, what, environment={"HOME": home, "CONDA_REGISTER_ENVS": "false"}, seconds=SECONDS)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path"},
+            "url": {"type": "str"},
+            "search": {"type": "path"},
+            "checksum": {"type": "str", "required": True},
+            "installer": {"type": "path"},
+            "prefix": {"type": "path", "default": "/opt/conda"},
+            "versions": {"type": "list", "elements": "str", "default": []},
+            "channels": {"type": "list", "elements": "str", "default": []},
+            "offline_enabled": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    prefix, checksum = wanted["prefix"], wanted["checksum"]
+    conda = Conda(prefix)
+    if os.path.lexists(prefix) and prefix not in ledger.read().get("tree", {}):
+        module.fail_json(
+            msg=f"{prefix} is there already and was not made by this collection. Set python_conda.prefix to another "
+            "directory, or move it away. Nothing was changed."
+        )
+    outdated = conda.recorded(prefix) != checksum
+    lacking = [version for version in wanted["versions"] if not conda.recorded(conda.environment(version))]
+    lines = [f"{prefix} from {checksum}"] * outdated + [conda.environment(version) for version in lacking]
+    result = {
+        "changed": bool(lines),
+        "pythons": {version: conda.python(version) for version in wanted["versions"]},
+        "diff": {"before": "", "after": "".join(f"{line}\n" for line in lines)},
+    }
+    if module.check_mode or not lines:
+        module.exit_json(**result)
+    if outdated and not wanted["installer"]:
+        module.exit_json(**{**result, "changed": False}, lacks_installer=True)
+    try:
+        if outdated:
+            conda.install(wanted["installer"], checksum)
+        for version in lacking:
+            conda.create(version, wanted["channels"], wanted["offline_enabled"])
+    except (VenvError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
