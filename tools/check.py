@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +33,8 @@ SHARING = (
     "upgrade",
     "remove",
 )
-SCENARIOS = (*SHARING, "firewall", "offline", "fleet")
+SCENARIOS = (*SHARING, "firewall", "offline", "fleet", "servers", "apache", "managers", "redis")
+PRINTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,17 @@ class Check:
     command: tuple[str, ...]
     platforms: str = ""
     progress: Progress | None = None
+    # Whether it runs beside the others: it has hosts of its own, and most of a scenario is waiting for hosts.
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a check."""
+
+    check: Check
+    passed: bool
+    seconds: float
 
 
 GROUPS: dict[str, list[Check]] = {
@@ -64,21 +78,47 @@ GROUPS: dict[str, list[Check]] = {
 }
 
 
-def run(check: Check) -> bool:
-    """Run one check with its output on the screen; tell whether it succeeded."""
-    print(f"\n=== {check.name}: {' '.join(check.command)}", flush=True)
-    surroundings = environment(check.platforms)
-    if not check.progress:
-        return subprocess.run(check.command, cwd=REPOSITORY, env=surroundings, check=False).returncode == 0
+def run(check: Check) -> Result:
+    """Run one check with its output on the screen, at its end when it runs beside others."""
+    show(f"\n=== {check.name}: {' '.join(check.command)}{' (beside, shown when it ends)' if check.beside else ''}\n")
+    started = time.monotonic()
+    held = []
     with subprocess.Popen(
-        check.command, cwd=REPOSITORY, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        check.command,
+        cwd=REPOSITORY,
+        env=environment(check.platforms),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
         for line in process.stdout or ():
-            sys.stdout.buffer.write(line)
-            sys.stdout.flush()
-            check.progress.read(line.decode(errors="replace"))
-    check.progress.end()
-    return process.returncode == 0
+            text = line.decode(errors="replace")
+            held.append(text) if check.beside else show(text)
+            if check.progress:
+                check.progress.read(text)
+    if check.progress:
+        check.progress.end()
+    if check.beside:
+        show("".join([f"\n=== {check.name}: what it said\n", *held, f"=== end of {check.name}\n"]))
+    return Result(check, process.returncode == 0, time.monotonic() - started)
+
+
+def show(text: str) -> None:
+    """Write to the screen, nothing in between."""
+    with PRINTING:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def run_all(checks: list[Check]) -> list[Result]:
+    """Run the checks one after the other; those that may be beside others in a second row, once scenarios begin."""
+    others = [check for check in checks if check.beside]
+    row, results = None, []
+    with ThreadPoolExecutor(1) as pool:
+        for check in (check for check in checks if not check.beside):
+            if check.progress and not row:
+                row = pool.submit(lambda: [run(other) for other in others])
+            results.append(run(check))
+        return results + (row.result() if row else [run(other) for other in others])
 
 
 def environment(platforms: str = "") -> dict[str, str]:
@@ -96,8 +136,8 @@ def prepare() -> None:
     say("machine: ready")
 
 
-def scenarios(names: tuple[str, ...], platforms: str = "") -> list[Check]:
-    """Return the scenarios as checks: those that share a fleet are one."""
+def scenarios(names: tuple[str, ...], platforms: str = "", beside: bool = False) -> list[Check]:
+    """Return the scenarios as checks: those that share a fleet are one; the others may run beside it."""
     sharing = tuple(name for name in names if name in SHARING)
     # What an interrupted run left behind would be taken for a fleet.
     checks = [Check("no fleet left from before", ("molecule", "destroy"), platforms)] if sharing else []
@@ -106,16 +146,17 @@ def scenarios(names: tuple[str, ...], platforms: str = "") -> list[Check]:
         command = ("molecule", "test", "--report", "--no-command-borders", *chosen)
         title = f"{'scenarios' if len(together) > 1 else 'scenario'} {' '.join(together)}"
         progress = Progress(matrix.describe(together, environment(platforms)))
-        checks.append(Check(f"{title} on {platforms}" if platforms else title, command, platforms, progress))
+        name = f"{title} on {platforms}" if platforms else title
+        checks.append(Check(name, command, platforms, progress, beside and together != sharing))
     return checks
 
 
-def sum_up(results: list[tuple[str, bool, float]]) -> int:
+def sum_up(results: list[Result]) -> int:
     """Print one line for each check and one for all; return the exit status."""
     print("\n=== summary")
-    for name, passed, seconds in results:
-        print(f"{'passed' if passed else 'FAILED':<8}{seconds:6.0f} s  {name}")
-    failed = sum(not passed for _, passed, _ in results)
+    for result in results:
+        print(f"{'passed' if result.passed else 'FAILED':<8}{result.seconds:6.0f} s  {result.check.name}")
+    failed = sum(not result.passed for result in results)
     print(f"checks: {len(results) - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
@@ -128,7 +169,7 @@ def main(arguments: list[str]) -> int:
             prepare()
         checks = [check for key, checks in GROUPS.items() if group in ("", key) for check in checks]
         if group in ("", "scenario"):
-            checks += scenarios((name,) if name else SCENARIOS)
+            checks += scenarios((name,) if name else SCENARIOS, beside=not name)
         if group == "matrix":
             checks += [check for platforms in matrix.SETS for check in scenarios(SCENARIOS, platforms)]
     except FleetError as error:
@@ -139,12 +180,12 @@ def main(arguments: list[str]) -> int:
     if not checks:
         print(f"check: there is no group {group!r}; there are {', '.join(GROUPS)}", file=sys.stderr)
         return 2
-    results, runs = [], []
-    for check in checks:
-        started = time.monotonic()
-        results.append((check.name, run(check), time.monotonic() - started))
-        if check.progress:
-            runs.append(matrix.Run(check.progress.scenarios, results[-1][2], results[-1][1]))
+    results = run_all(checks)
+    runs = [
+        matrix.Run(result.check.progress.scenarios, result.seconds, result.passed)
+        for result in results
+        if result.check.progress
+    ]
     if runs:
         print(f"\n=== platforms and scenarios\n{matrix.text(runs)}")
     if runs and not name:

@@ -369,14 +369,14 @@ def test_gunicorn_has_its_files_beside_its_socket_and_none_that_two_releases_sha
 
 
 @pytest.fixture(scope="module")
-def entry() -> Iterator[ModuleType]:
+def entry() -> ModuleType:
     """Return the module that loads the app, without one."""
     spec = importlib.util.spec_from_file_location("entry", LAUNCHERS / "entry.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
+    return module
 
 
 @pytest.fixture
