@@ -200,9 +200,9 @@ class Servers(NamedTuple):
             return ""
         name = " ".join(filter(None, (server["kind"], server["worker_class"])))
         return (
-            f"app {app['name']}: server {name} has no wheel for Python {python['version']} on {machine}; there are some "
-            f"for {', '.join(wheels['pythons'])} on {', '.join(wheels['machines'])}. Choose another python.version or "
-            "server, or set python.source_builds_enabled and python_compiler_enabled"
+            f"app {app['name']}: server {name} has no wheel for Python {python['version']} on {machine}; there are "
+            f"some for {', '.join(wheels['pythons'])} on {', '.join(wheels['machines'])}. Choose another python.version "
+            "or server, or set python.source_builds_enabled and python_compiler_enabled"
         )
 
     # What follows from it

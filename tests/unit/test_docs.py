@@ -1,4 +1,4 @@
-"""The documentation says what the code says. ``python -m pytest tests/unit/test_docs.py --write-docs`` writes it anew."""
+"""The documentation says what the code says; ``pytest tests/unit/test_docs.py --write-docs`` writes it anew."""
 
 from __future__ import annotations
 
