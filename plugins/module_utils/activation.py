@@ -271,7 +271,7 @@ class Activation:
                 account(self.description["user"]),
                 self.environment(),
                 CHECK_SECONDS,
-                directory=os.path.join(self.home.release(self.release), "app"),
+                directory=self.server()["directory"],
             )
         except venv.VenvError as error:
             summary, *lines = str(error).splitlines()

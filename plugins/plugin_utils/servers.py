@@ -182,7 +182,8 @@ class Servers(NamedTuple):
         if re.search(r"[\x00-\x1f]", server.get("access_log_format", "")):
             yield f"server.access_log_format is {server['access_log_format']!r}; it must be one line"
         statsd = server.get("statsd_host", "")
-        if statsd and not re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}", statsd):
+        found = re.fullmatch(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})", statsd)
+        if statsd and not (found and 1 <= int(found[1]) <= 65535):
             yield f"server.statsd_host is {statsd!r}; it must be HOST:PORT, such as 127.0.0.1:8125"
         for peer in server.get("forwarded_allow_ips", []):
             try:
@@ -201,8 +202,8 @@ class Servers(NamedTuple):
         name = " ".join(filter(None, (server["kind"], server["worker_class"])))
         return (
             f"app {app['name']}: server {name} has no wheel for Python {python['version']} on {machine}; there are "
-            f"some for {', '.join(wheels['pythons'])} on {', '.join(wheels['machines'])}. Choose another python.version "
-            "or server, or set python.source_builds_enabled and python_compiler_enabled"
+            f"some for {', '.join(wheels['pythons'])} on {', '.join(wheels['machines'])}. Choose another "
+            "python.version or server, or set python.source_builds_enabled and python_compiler_enabled"
         )
 
     # What follows from it

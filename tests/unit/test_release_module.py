@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
 import tarfile
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import staging
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex, probe
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
 from ansible_collections.baremetal.web.plugins.modules import release as module
 from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook
@@ -515,6 +516,65 @@ def test_a_rollback_to_the_live_release_changes_nothing_unless_it_is_not_well(ho
     host.shop.supervisor.call("stopProcess", f"shop-{B}")
     assert host("rollback", to=B)["changed"]
     assert host.shop.visit() == B
+
+
+# Where the web server finds the two releases.
+
+UNIX = {"protocol": "http", "port": 0}
+
+
+def on_a_port() -> dict[str, Any]:
+    """Return an endpoint with two free ports."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return {"protocol": "http", "port": port - 1}
+
+
+def test_a_change_of_the_endpoint_is_told_for_the_slot_of_the_next_release_alone(host: Host) -> None:
+    told = host.inspect(A)
+    assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": UNIX}, False)  # nothing is published so far
+    host.ready(A)
+    told = host.inspect(B)
+    assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": UNIX}, False)
+    port = on_a_port()
+    told = host.inspect(B, endpoint=port)
+    assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": port}, True)
+    told = host.inspect(B, endpoint={"protocol": "uwsgi", "port": 0})
+    assert (told["slots"]["b"]["protocol"], told["moved"]) == ("uwsgi", True)
+
+
+def test_what_is_told_of_the_slots_stays_as_it_is_until_something_else_is_staged(host: Host) -> None:
+    host.ready(A)
+    port = on_a_port()
+    host.stage(B, "2.0", endpoint=port)
+    for release in (A, B):
+        told = host.inspect(release, "2.0" if release == B else "1.0", **({"endpoint": port} if release == B else {}))
+        assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": port}, False), release
+
+
+def test_a_release_on_a_port_is_proved_there_and_the_next_one_on_the_port_beside_it(host: Host) -> None:
+    host.ready(A)
+    port = on_a_port()
+    for release, slot in ((B, 1), (C, 0), (D, 1)):
+        assert not host.deploy(release, endpoint=port)["failed"]
+        place = f"127.0.0.1:{port['port'] + slot}"
+        assert Activation(host.home, host.shop.supervisor, release).place == place
+        assert probe("/", "shop.example", place, 5) == ""
+
+
+def test_a_release_that_the_web_server_would_not_find_any_more_is_not_gone_back_to(host: Host) -> None:
+    host.ready(A)
+    port = on_a_port()
+    host.deploy(B, "2.0", endpoint=port)
+    assert not host("rollback")["failed"]  # its slot is as it was
+    assert not host("rollback")["failed"]
+    host.deploy(C, "3.0", endpoint=port)
+    before = host.shop.picture()
+    refused = host("rollback", to=A)["msg"]
+    for part in (f"{A} speaks http on a unix socket", f"port {port['port']}", "server.protocol and server.port"):
+        assert part in refused
+    assert host.shop.picture() == before
+    assert not host("rollback", to=B)["failed"]
 
 
 def test_a_version_is_never_taken_for_the_beginning_of_a_release(host: Host) -> None:
