@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,7 +243,11 @@ def _network(fleet: Fleet, podman: Podman, plans: list[Plan], present: dict[str,
 
 def _remove(podman: Podman, unwanted: Iterable[Container]) -> None:
     if names := [container.name for container in unwanted]:
-        podman.run("rm", "--force", "--ignore", "--time=2", *names)
+        command = ("rm", "--force", "--ignore", "--time=2", *names)
+        # One that ends at this very moment is in no state to be removed; a second later it is.
+        if not podman.succeeds(*command):
+            time.sleep(1)
+            podman.run(*command)
 
 
 def _refuse_taken_ports(fleet: Fleet, state: Path, plans: list[Plan], present: Iterable[Container]) -> None:
