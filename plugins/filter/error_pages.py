@@ -30,6 +30,7 @@ author: The baremetal.web authors (@baremetal-web)
 """
 
 import os
+import re
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -54,7 +55,8 @@ def _page(page: dict[str, Any], search: list[str], directory: str, owner: str) -
         raise AnsibleFilterError(
             f"error_pages: {page['path']} cannot be read as text on the controller: {error}"
         ) from error
-    name = f"{owner}@{page['codes'][0]}{os.path.splitext(page['path'])[1] or '.html'}"
+    ending = os.path.splitext(page["path"])[1]
+    name = f"{owner}@{page['codes'][0]}{ending if re.fullmatch('[.][A-Za-z0-9]+', ending) else '.html'}"
     return {"codes": page["codes"], "name": name, "file": {"path": os.path.join(directory, name), "content": content}}
 
 

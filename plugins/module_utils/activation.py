@@ -29,7 +29,11 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection, ask_over_uwsgi
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import (
+    PlaceConnection,
+    ask_over_uwsgi,
+    port_holders,
+)
 from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     POLL_SECONDS,
@@ -210,8 +214,14 @@ class Activation:
         state = self.supervisor.state(self.name)
         if state != "RUNNING":
             return f"its program {self.name} is {state}"
+        if self.endpoint["port"] and (others := self._squatters()):
+            return f"{self.place} is held by {', '.join(sorted(others))}, which is not of this release"
         path, host = self.description["health"]["path"], self.description["host"]
         return probe(path, host, self.place, seconds, self.endpoint["protocol"])
+
+    def _squatters(self) -> set[str]:
+        """Return the programs of others on the release's port."""
+        return port_holders(self.place, self.supervisor.processes(self.name))
 
     def sickness(self) -> str:
         """Return what is wrong with the release and all its programs; empty when all is well."""
@@ -336,6 +346,11 @@ class Activation:
             if not warm:
                 with self.doing("start"):
                     self._clear(slot)
+                    if self.endpoint["port"] and (others := self._squatters()):
+                        raise ReleaseError(
+                            f"{self.place}, where it is to listen, is held by {', '.join(sorted(others))}; choose "
+                            "another server.port"
+                        )
                     self._start()
                 self.prove()
             with self.doing("before_activate"):

@@ -192,14 +192,24 @@ class Home:
             point(self.slot_link(slot), os.path.join("..", "run", f"{release}.sock"))
 
     def endpoints(self) -> dict[str, Any]:
-        """Return the endpoint of each slot, by which a web server was told to reach it; empty when it never was."""
+        """Return the endpoint of each slot, by which a web server is to reach it; empty when that was never noted."""
+        return {slot: endpoint for slot, endpoint in self._noted_endpoints().items() if slot in SLOTS}
+
+    @property
+    def endpoints_are_told(self) -> bool:
+        """Whether the web server knows the noted endpoints."""
+        return self._noted_endpoints().get("told", True)
+
+    def _noted_endpoints(self) -> dict[str, Any]:
         with suppress(FileNotFoundError, ValueError), open(self.endpoints_file, encoding="utf-8") as stream:
             return json.load(stream)
         return {}
 
-    def remember_endpoints(self, endpoints: dict[str, Any]) -> None:
-        if self.endpoints() != endpoints:
-            write_file(self.endpoints_file, json.dumps(endpoints).encode(), 0o644)
+    def note_endpoints(self, endpoints: dict[str, Any], told: bool) -> None:
+        """Note the endpoints before the web server is told, and again when it is."""
+        noted = {**endpoints, "told": told}
+        if self._noted_endpoints() != noted:
+            write_file(self.endpoints_file, json.dumps(noted).encode(), 0o644)
 
     def slot_of(self, release: str) -> str:
         """Return the slot that a release is or will be in; the live one where it is the first with a slot."""

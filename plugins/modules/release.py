@@ -30,9 +30,10 @@ options:
     default: /srv/wsgi
   phase:
     description:
-      - What to do. V(inspect) and V(build) are what the action makes of V(stage).
+      - What to do. V(inspect) and V(build) are what the action makes of V(stage). V(told) notes that the web server
+        knows what RV(slots) said.
     type: str
-    choices: [inspect, build, stage, hooks, activate, abandon, rollback, lock, unlock, history]
+    choices: [inspect, build, stage, hooks, told, activate, abandon, rollback, lock, unlock, history]
     default: stage
   app:
     description: One app as the filter P(baremetal.web.resolve_apps#filter) gives it.
@@ -287,7 +288,7 @@ class Worker:
         slots = self._slots(release, settled)
         return {
             "slots": slots,
-            "moved": bool(home.current) and slots != self._published(),
+            "moved": bool(home.current) and not settled and (slots != self._published() or not home.endpoints_are_told),
             "release": release,
             "current": home.current,
             "current_version": home.manifest(home.current).get("version", "") if home.current else "",
@@ -340,11 +341,36 @@ class Worker:
                     self.step = "after_stage"
                     activation.hooks("after_stage", run_once=False, around=staging.opened)
                     staging.finish()
-                self.home.remember_endpoints(self._slots(self.release, settled=False))
+                slots = self._slots(self.release, settled=False)
+                known = slots == self._published() and self.home.endpoints_are_told
+                self.home.note_endpoints(slots, told=known or not self.home.current)
         except BaseException as error:  # whatever it is, nothing of the release may stay behind
             self._refused("stage", str(error), new)
             raise
         return {"changed": True, "release": self.release, "current": self.home.current}
+
+    def told(self) -> dict[str, Any]:
+        """Note that the web server knows where the releases are."""
+        changed = not self.home.endpoints_are_told
+        self.home.note_endpoints(self.home.endpoints(), told=True)
+        return {"changed": changed}
+
+    def _refuse_the_unreachable(self, activation: Activation) -> None:
+        """Refuse a release that the web server would not reach in its slot."""
+        home = self.home
+        if not home.current or activation.release == home.current:
+            return
+        known = home.endpoints().get(activation.slot, activation.endpoint)
+        if activation.endpoint != known:
+            raise ReleaseError(
+                f"{activation.release} speaks {spoken(activation.endpoint)}, and the web server {spoken(known)}; set "
+                "server.protocol and server.port as they were, and deploy that version"
+            )
+        if not home.endpoints_are_told and activation.endpoint != Activation(home, Supervisor(), home.current).endpoint:
+            raise ReleaseError(
+                f"it speaks {spoken(activation.endpoint)}, and the run that was to tell the web server did not get "
+                "there; run the deploy again"
+            )
 
     def _manifest(self) -> dict[str, Any]:
         return {**self.params["manifest"], "by": self.params["by"], "run": self.params["run"]}
@@ -398,6 +424,7 @@ class Worker:
             with mutex(self.home):
                 activation = Activation(self.home, Supervisor(), release)
                 self._refuse_a_late_comer(release)
+                self._refuse_the_unreachable(activation)
                 unproved = activation.manifest.get("healthy") is None
                 try:
                     done = activation.run()
@@ -481,13 +508,7 @@ class Worker:
             raise ReleaseError(f"its files are gone (releases.keep); there are {', '.join(home.staged())}")
         if not manifest.get("healthy"):
             raise ReleaseError(f"{release} was never healthy, so it cannot be gone back to")
-        activation = Activation(home, Supervisor(), release)
-        published = home.endpoints().get(activation.slot, activation.endpoint)
-        if activation.endpoint != published:
-            raise ReleaseError(
-                f"{release} speaks {spoken(activation.endpoint)}, and the web server {spoken(published)}; set "
-                "server.protocol and server.port as they were, and deploy that version"
-            )
+        self._refuse_the_unreachable(Activation(home, Supervisor(), release))
         if (migrations := crossed(home, release)) and not self.params["force"]:
             raise ReleaseError(
                 f"between {release} and {home.current} are irreversible migrations: {', '.join(migrations)}. "
@@ -561,7 +582,7 @@ def main() -> None:
             "phase": {
                 "type": "str",
                 "choices": [
-                    *("inspect", "build", "stage", "hooks", "activate", "abandon"),
+                    *("inspect", "build", "stage", "hooks", "told", "activate", "abandon"),
                     *("rollback", "lock", "unlock", "history"),
                 ],
                 "default": "stage",
@@ -600,6 +621,7 @@ def main() -> None:
         "inspect": worker.inspect,
         "build": worker.build,
         "hooks": worker.hooks,
+        "told": worker.told,
         "activate": worker.activate,
         "abandon": worker.abandon,
         "rollback": worker.rollback,

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 # Options of every server; those that a server does not have are refused.
 COMMON = frozenset(("kind", "worker_class", "protocol", "port", "bind", "timeout", "chdir", "development_enabled"))
+# An option with choices has to have a default: Ansible fills in the default of the dictionary around it, and then
+# takes that for what somebody wrote, when another app has none either.
+CHOSEN = ("worker_class", "log_level")
 # Where two releases run at a time, each has a port of its own.
 PORTS = ("port", "stats_port")
 _LEAST = {
@@ -103,7 +106,7 @@ class Servers(NamedTuple):
         variant = self.variant(server["kind"], server["worker_class"], interface)
         problems = list(self._misfits(app, variant))
         for option, default in variant["options"].items():
-            if server[option] is None:
+            if _is_unset(option, server[option]):
                 server[option] = copy.deepcopy(default)
         unused = [option for option in server if option not in variant["options"] and option not in COMMON]
         for option in unused:
@@ -124,7 +127,7 @@ class Servers(NamedTuple):
             ]
             yield f"interface is {interface}, which {name} does not run; {', '.join(able)} do"
         for option, value in server.items():
-            if value is not None and option not in COMMON and option not in variant["options"]:
+            if not _is_unset(option, value) and option not in COMMON and option not in variant["options"]:
                 others = ", ".join(self.having(option))
                 yield f"server.{option} is {value!r}, for which {name} has no use; leave it out, or take {others}"
         if server["protocol"] not in variant["protocols"]:
@@ -139,6 +142,13 @@ class Servers(NamedTuple):
             yield (
                 f"site.prefix is {app['site']['prefix']!r}, and a Tornado application (interface tornado) knows no "
                 "prefix; give it host names of its own (site.server_names)"
+            )
+        names_files = server["kind"] == "uwsgi" and server["protocol"] == "uwsgi"
+        if names_files and server["port"] and not server["uwsgi_port_enabled"]:
+            yield (
+                f"server.port is {server['port']} with server.protocol uwsgi: uWSGI runs any file that a peer names, "
+                "so every user of the host could run code as the app; leave the port out, or set "
+                "server.uwsgi_port_enabled to true where nobody else has a login"
             )
         yield from self._development(app, variant)
 
@@ -219,6 +229,10 @@ class Servers(NamedTuple):
         return min(number, room) if wanted == "auto" else number
 
 
+def _is_unset(option: str, value: Any) -> bool:
+    return value is None or (option in CHOSEN and not value)
+
+
 def endpoint(server: Mapping[str, Any]) -> dict[str, Any]:
     """Return how nginx reaches a release: the protocol, and the first of two ports, 0 for a unix socket."""
     return {"protocol": server["protocol"], "port": server["port"]}
@@ -236,7 +250,8 @@ def place_slots(home: str, slots: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         "protocol": slots["a"]["protocol"],
         "alternative": {"file": f"{home}/slots/b", "servers": [servers["b"]], "protocol": slots["b"]["protocol"]},
         # For a request that chose its slot so long ago that the release there has ended.
-        "backups": ([*servers.values()] if slots["a"]["port"] else [f"unix:{home}/current.sock"]) if alike else [],
+        # There is none on a port, for anybody may listen on one whose release has ended.
+        "backups": [f"unix:{home}/current.sock"] if alike and not slots["a"]["port"] else [],
     }
 
 

@@ -76,6 +76,8 @@ class Host:
 
     def deploy(self, release: str, version: str = "", run: str = "this", **changes: Any) -> Answer:
         staged = self.stage(release, version, run, **changes)
+        if not staged["failed"]:
+            self("told")
         return staged if staged["failed"] else self("activate", release=staged["release"], run=run)
 
     def ready(self, *releases: str) -> None:
@@ -543,13 +545,30 @@ def test_a_change_of_the_endpoint_is_told_for_the_slot_of_the_next_release_alone
     assert (told["slots"]["b"]["protocol"], told["moved"]) == ("uwsgi", True)
 
 
-def test_what_is_told_of_the_slots_stays_as_it_is_until_something_else_is_staged(host: Host) -> None:
+def test_a_run_that_did_not_get_to_the_web_server_is_made_up_for_by_the_next_one(host: Host) -> None:
     host.ready(A)
     port = on_a_port()
+    for _run in range(2):
+        staged = host.stage(B, "2.0", endpoint=port)
+        told = host.inspect(B, "2.0", endpoint=port)
+        assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": port}, True)
+        refused = host("activate", release=staged["release"])
+        assert "the run that was to tell the web server did not get there" in refused["msg"]
+        assert host.home.current == A
     host.stage(B, "2.0", endpoint=port)
-    for release in (A, B):
-        told = host.inspect(release, "2.0" if release == B else "1.0", **({"endpoint": port} if release == B else {}))
-        assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": port}, False), release
+    assert host("told")["changed"]
+    assert not host("told")["changed"]
+    assert not host.inspect(B, "2.0", endpoint=port)["moved"]
+    assert not host("activate", release=B)["failed"]
+
+
+def test_a_port_that_somebody_else_has_is_not_taken_for_the_release(host: Host) -> None:
+    host.ready(A)
+    port = on_a_port()
+    with socket.create_server(("127.0.0.1", port["port"] + 1)):
+        refused = host.deploy(B, endpoint=port)
+    assert f"127.0.0.1:{port['port'] + 1}, where it is to listen, is held by" in refused["msg"]
+    assert host.home.current == A
 
 
 def test_a_release_on_a_port_is_proved_there_and_the_next_one_on_the_port_beside_it(host: Host) -> None:
