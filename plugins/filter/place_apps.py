@@ -21,6 +21,11 @@ options:
     description: What the module M(baremetal.web.release) returned for each app, by name.
     type: dict
     required: true
+  rows:
+    description: What the module M(baremetal.web.status) returned for apps that are not staged.
+    type: list
+    elements: dict
+    default: []
 author: The baremetal.web authors (@baremetal-web)
 """
 
@@ -29,12 +34,15 @@ from typing import Any
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import place_slots
 
 
-def place_apps(resolved: dict[str, Any], staged: dict[str, Any]) -> list[dict[str, Any]]:
+def place_apps(
+    resolved: dict[str, Any], staged: dict[str, Any], rows: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """Return the sites."""
+    known = {**{row["app"]: row for row in rows or []}, **staged}
     placed = {
         f"wsgi-{app['name']}": place_slots(app["home"], slots)
         for app in resolved["apps"]
-        if (slots := staged.get(app["name"], {}).get("slots"))
+        if (slots := known.get(app["name"], {}).get("slots"))
     }
     return [
         {

@@ -44,7 +44,7 @@ rows:
   description: >-
     One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(warm) (the former
     release while it still runs), C(disk) (bytes that all releases use), C(lock) (who holds it and why), C(nginx) and
-    C(health).
+    C(health); C(slots) says how the web server was told to reach each slot.
   type: list
   elements: dict
   returned: always
@@ -114,7 +114,9 @@ def main() -> None:
         time.sleep(0.5)
         rows = [row(home) for home in homes]
     nginx = nginx_state(module)
-    more = [{"nginx": nginx, "disk": size(home.releases), "lock": lock(home)} for home in homes]
+    more = [
+        {"nginx": nginx, "disk": size(home.releases), "lock": lock(home), "slots": home.endpoints()} for home in homes
+    ]
     module.exit_json(changed=False, rows=[{**one, **rest} for one, rest in zip(rows, more)])
 
 

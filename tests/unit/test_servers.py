@@ -380,6 +380,15 @@ def test_slots_that_are_reached_differently_do_not_stand_in_for_each_other(other
     assert placed["alternative"]["protocol"] == other["protocol"]
 
 
+def test_an_app_that_is_not_released_now_stays_where_the_web_server_finds_it() -> None:
+    apps = resolve_on(describe("one"), describe("two", {"prefix": "/two"}, protocol="uwsgi"))
+    rows = [{"app": "two", "slots": {"a": HTTP, "b": HTTP}}, {"app": "one", "slots": {}}]
+    staged = {"one": {"slots": {"a": HTTP, "b": UWSGI}}}
+    ((one, two),) = (site["locations"] for site in place_apps(apps, staged, rows))
+    assert (one["protocol"], one["alternative"]["protocol"]) == ("http", "uwsgi")
+    assert (two["protocol"], two["alternative"]["protocol"]) == ("http", "http")
+
+
 def test_sites_say_what_the_slots_are_on_the_host_for_the_app_and_its_own_address_alone() -> None:
     apps = resolve_on(describe("one", bind="127.0.0.1:6000"), describe("two", {"prefix": "/two"}))
     staged = {"one": {"slots": {"a": HTTP, "b": {"protocol": "http", "port": 5000}}}, "two": {}}

@@ -74,6 +74,22 @@ def test_visitors_of_an_upstream_that_is_away_get_a_page_of_ours(host: Host, nei
     assert "<h1>Back soon</h1>" in answer.text
 
 
+@pytest.mark.parametrize(("named", "status"), [("{}", "200"), ("{}:8080", "200"), ("evil.example", "400")])
+def test_a_visitor_names_one_host(host: Host, neighbour: Host, named: str, status: str) -> None:
+    header = named.format(name(host))
+    assert neighbour.check_output("python3 -c %s %s %s", WHOLE_ADDRESS, name(host), header) == status
+
+
+WHOLE_ADDRESS = """
+import socket, sys
+host, named = sys.argv[1:]
+connection = socket.create_connection((host, 8080), 10)
+asked = f"GET http://{host}:8080/echo/x HTTP/1.1\\r\\nHost: {named}\\r\\nConnection: close\\r\\n\\r\\n"
+connection.sendall(asked.encode())
+print(connection.makefile("rb").readline().split()[1].decode())
+"""
+
+
 def test_each_location_has_its_own_limit(host: Host, neighbour: Host) -> None:
     assert [ask(host, neighbour, path, body="x" * 1025).status for path in ("/echo/", "/")] == [413, 502]
 
