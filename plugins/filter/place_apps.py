@@ -11,7 +11,7 @@ short_description: Describe the sites of the apps as their slots are on the host
 description:
   - An app whose O(wsgi_apps[].server.protocol) or O(wsgi_apps[].server.port) has changed is reached in the former way
     in one slot, and in the new way in the other one.
-positional: staged
+positional: staged, rows
 options:
   _input:
     description: What the filter P(baremetal.web.resolve_apps#filter) returns.
@@ -22,10 +22,9 @@ options:
     type: dict
     required: true
   rows:
-    description: What the module M(baremetal.web.status) returned for apps that are not staged.
+    description: What the module M(baremetal.web.status) returned for apps that are not staged; none, where not given.
     type: list
     elements: dict
-    default: []
 author: The baremetal.web authors (@baremetal-web)
 """
 
