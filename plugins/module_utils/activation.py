@@ -29,11 +29,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import (
-    PlaceConnection,
-    ask_over_uwsgi,
-    port_holders,
-)
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask, port_holders
 from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     POLL_SECONDS,
@@ -69,12 +65,7 @@ def probe(path: str, host: str, place: str, timeout: float, protocol: str = "htt
     headers = {"Host": host, "User-Agent": "baremetal.web health probe"}
     try:
         with deadline(timeout):
-            if protocol == "uwsgi":
-                status = ask_over_uwsgi(place, path, headers, timeout)
-            else:
-                with contextlib.closing(PlaceConnection(place, timeout)) as connection:
-                    connection.request("GET", path, headers=headers)
-                    status = connection.getresponse().status
+            status = ask(place, path, headers, timeout, protocol)
     except (OSError, http.client.HTTPException) as error:
         return f"no answer ({error})"
     return "" if 200 <= status < 400 else f"answer {status}"

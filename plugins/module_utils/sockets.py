@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import NamedTuple, Union
 
 _LISTEN = "0A"
@@ -35,7 +35,8 @@ def _address(digits: str) -> Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _listening_inodes(port: int) -> dict[str, Address]:
+def _listening_inodes(port: int) -> dict[str, tuple[Address, int]]:
+    """Return address and user of each socket that listens on a port, by what /proc calls it."""
     inodes = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(FileNotFoundError), open(table, encoding="ascii") as stream:
@@ -43,7 +44,7 @@ def _listening_inodes(port: int) -> dict[str, Address]:
                 fields = line.split()
                 digits, _colon, number = fields[1].rpartition(":")
                 if fields[3] == _LISTEN and int(number, 16) == port:
-                    inodes[fields[9]] = _address(digits)
+                    inodes[f"socket:[{fields[9]}]"] = _address(digits), int(fields[7])
     return inodes
 
 
@@ -55,14 +56,42 @@ def _is_owned(process: str, owners: Collection[str | int]) -> bool:
 
 
 def _listeners(port: str, owners: Collection[str | int]) -> set[Listener]:
-    wanted = {f"socket:[{inode}]": address for inode, address in _listening_inodes(int(port)).items()}
-    found = set()
-    for link in glob.glob("/proc/[0-9]*/fd/*") if wanted else []:
-        with suppress(OSError):
-            if address := wanted.get(os.readlink(link)):
-                process = os.path.join("/proc", link.split("/")[2])
-                found.add(Listener(address, _read(os.path.join(process, "comm")).strip(), _is_owned(process, owners)))
+    nameless = _listening_inodes(int(port))
+    processes = glob.glob("/proc/[0-9]*") if nameless else []
+    found, closed = set(), set()
+    for process in processes:
+        # A process may end meanwhile; and even root may not look into each, where a container lacks CAP_SYS_PTRACE.
+        for link in glob.glob(os.path.join(process, "fd", "*")):
+            try:
+                inode = os.readlink(link)
+            except PermissionError:
+                closed.add(process)
+                break
+            except OSError:
+                continue
+            if inode in nameless:
+                with suppress(OSError):
+                    found.add(_listener(nameless[inode][0], process, owners))
+                    del nameless[inode]
+    for address, user in nameless.values():
+        suspects = [_listener(address, process, owners) for process in closed if _user(process) == user]
+        own = next((suspect for suspect in suspects if suspect.own), None)
+        program = " or ".join(sorted({suspect.program for suspect in suspects})) or f"a program of user {user}"
+        found.add(own or Listener(address, program, own=False))
     return found
+
+
+def _listener(address: Address, process: str, owners: Collection[str | int]) -> Listener:
+    return Listener(address, _read(os.path.join(process, "comm")).strip(), _is_owned(process, owners))
+
+
+def _user(process: str) -> int:
+    """Return the effective user of a process; none of an ended one."""
+    with suppress(OSError):
+        for line in _read(os.path.join(process, "status")).splitlines():
+            if line.startswith("Uid:"):
+                return int(line.split()[2])
+    return -1
 
 
 def _split(place: str) -> tuple[set[Address], str]:
@@ -132,6 +161,15 @@ class PlaceConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = connect(self.place, self.timeout)
+
+
+def ask(place: str, path: str, headers: dict[str, str], timeout: float, protocol: str = "http") -> int:
+    """Send a GET; return the status of the answer. Each read and write may take as long as ``timeout``."""
+    if protocol == "uwsgi":
+        return ask_over_uwsgi(place, path, headers, timeout)
+    with closing(PlaceConnection(place, timeout)) as connection:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
 
 
 def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: float) -> int:

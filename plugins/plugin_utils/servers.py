@@ -99,8 +99,8 @@ class Servers(NamedTuple):
         classes = self.kinds[server["kind"]].get("worker_classes", {})
         if server["worker_class"] and not classes:
             return [
-                f"server.worker_class is {server['worker_class']!r}, and server.kind {server['kind']} has none; it is "
-                "gunicorn's"
+                f"server.worker_class is {server['worker_class']!r}, which is for gunicorn alone; leave it out with "
+                f"server.kind {server['kind']}, or take server.kind gunicorn"
             ]
         server["worker_class"] = self.worker_class(server, interface)
         variant = self.variant(server["kind"], server["worker_class"], interface)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,6 +73,35 @@ def test_a_program_of_the_unit_itself_is_no_stranger(
     port, _ = listen("127.0.0.1")
     cgroup("/system.slice/nginx.service")
     assert port_holders(str(port), {"nginx.service"}) == set()
+
+
+SHORT_SIGHTED = """
+import sys
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
+print(port_holders(sys.argv[1], {int(sys.argv[2])} if sys.argv[2:] else {"nginx.service"}))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="takes root and setpriv")
+def test_a_program_that_even_root_may_not_look_into_holds_its_port(start: Callable[..., subprocess.Popen]) -> None:
+    process = start(
+        *("setpriv", "--reuid=65534", "--clear-groups", "python3", "-c", LISTENER, "127.0.0.1"),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    port, name = process.stdout.readline().strip(), Path(f"/proc/{process.pid}/comm").read_text().strip()
+
+    def holders(*arguments: str) -> str:
+        blind = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", sys.executable, "-c", SHORT_SIGHTED]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(
+            [*blind, port, *arguments], env=environment, text=True, capture_output=True, check=True
+        ).stdout.strip()
+
+    assert name in holders()
+    assert holders(str(process.pid)) == "set()"
 
 
 @pytest.mark.parametrize("path", ["/system.slice/apache2.service", "/system.slice/my-nginx.service", "/"])
