@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -120,9 +121,10 @@ def put_back(path: str, state: State | None) -> None:
 
 
 class Transaction:
-    """The wanted files, beside what stood there before."""
+    """The wanted files, beside what stood there before; ``written`` is told of each before the next one is written."""
 
-    def __init__(self, entries: list[Entry], absent: list[str]):
+    def __init__(self, entries: list[Entry], absent: list[str], written: Callable[[str], None] = lambda _path: None):
+        self.written = written
         self.entries = entries
         self.absent = absent
         self.made: list[str] = []
@@ -162,6 +164,7 @@ class Transaction:
                 make_directory(entry.path, entry.mode, uid, gid)
             else:
                 write_file(entry.path, entry.content, entry.mode, uid, gid)
+            self.written(entry.path)
         for path in self.absent:
             with suppress(FileNotFoundError):
                 os.unlink(path)

@@ -96,6 +96,14 @@ options:
     elements: dict
     default: []
     suboptions: *file
+  account_files:
+    description: >-
+      As O(files), written before anything else and handed to C(systemd-sysusers), so that what follows may belong to
+      their accounts. O(accounts) names these.
+    type: list
+    elements: dict
+    default: []
+    suboptions: *file
   absent:
     description: Files or links that must not exist.
     type: list
@@ -148,7 +156,8 @@ options:
         type: str
         required: true
   accounts:
-    description: Users, and groups of the same name, that O(check) brings about where they are not there yet.
+    description: >-
+      Users, and groups of the same name, that O(account_files) or O(check) bring about where they are not there yet.
     type: list
     elements: str
     default: []
@@ -226,6 +235,11 @@ kept:
   type: list
   elements: str
   returned: always
+firewalls:
+  description: Programs of firewalls that the host has; where there is none, no port has to be opened.
+  type: list
+  elements: str
+  returned: always
 action:
   description: What was done to the service.
   type: str
@@ -238,6 +252,7 @@ import hashlib
 import os
 import pwd
 import re
+import shutil
 import time
 from contextlib import suppress
 
@@ -251,6 +266,8 @@ from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_o
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import SupervisorError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
+FIREWALLS = ("firewall-cmd", "ufw")
+PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
 MARKS = "/run/baremetal.web"
 
 
@@ -289,10 +306,15 @@ def is_kept(module: AnsibleModule, options: dict) -> bool:
     return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(module, path)
 
 
+def written(wanted: dict) -> list[dict]:
+    """Return the options of all files."""
+    return [*wanted["account_files"], *wanted["files"], *wanted["secret_files"]]
+
+
 def unwanted(module: AnsibleModule) -> list[str]:
     """Return the paths that must not exist."""
     wanted = module.params
-    kept = {options["path"] for options in [*wanted["files"], *wanted["secret_files"]]}
+    kept = {options["path"] for options in written(wanted)}
     ours = ledger.read().get("file", {}).keys() - kept
     others = (path for pattern in wanted["exclusive"] for path in sorted(glob.glob(pattern)) if path in ours)
     packaged = (path for path in wanted["absent_if_packaged"] if is_packaged(module, path))
@@ -302,7 +324,7 @@ def unwanted(module: AnsibleModule) -> list[str]:
 def conflict(module: AnsibleModule, changed: list[str]) -> str:
     """Return what stands in the way in files of others; empty when nothing does."""
     wanted = module.params
-    for options in [*wanted["files"], *wanted["secret_files"]]:
+    for options in written(wanted):
         if options["foreign"] == "refuse" and options["path"] in changed and is_foreign(module, options["path"]):
             return f"{options['path']} was not written by this collection. Move it away if it is not needed."
     ours = {*ledger.read().get("file", {}), *(options["path"] for options in wanted["files"]), *unwanted(module)}
@@ -324,6 +346,14 @@ def judge(module: AnsibleModule) -> None:
         raise Refused(said)
     if missing:
         raise Refused(f"{' '.join(wanted['check'])} does not mention {', '.join(missing)}, so it is not taken up.")
+
+
+def make_accounts(module: AnsibleModule, path: str) -> None:
+    """Let systemd make the accounts that a file describes."""
+    if path in [options["path"] for options in module.params["account_files"]]:
+        code, out, err = module.run_command(["systemd-sysusers", path])
+        if code:
+            raise Refused(f"systemd-sysusers {path} says: {(err or out).strip()}")
 
 
 def is_known(name: str) -> bool:
@@ -374,6 +404,7 @@ def main() -> None:
             "files": files(),
             # The contents are secret, the paths are not.
             "secret_files": {**files(no_log=True), "no_log": False},
+            "account_files": files(),
             "absent": texts(elements="path"),
             "absent_if_packaged": texts(elements="path"),
             "exclusive": texts(),
@@ -403,15 +434,18 @@ def main() -> None:
     module.run_command_environ_update = PLAIN
     wanted = module.params
     service = Service(module, wanted["name"], wanted["manager"], wanted["program"]) if wanted["name"] else None
-    kept = [options["path"] for options in [*wanted["files"], *wanted["secret_files"]] if is_kept(module, options)]
+    kept = [options["path"] for options in written(wanted) if is_kept(module, options)]
+    account_paths = {options["path"] for options in wanted["account_files"]}
     transaction = Transaction(
         [
+            *(Entry.file(options) for options in wanted["account_files"] if options["path"] not in kept),
             *(Entry.directory(options) for options in wanted["directories"]),
             *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
             *(Entry.file(options, secret=True) for options in wanted["secret_files"] if options["path"] not in kept),
             *(service.entries() if service else []),
         ],
         [*unwanted(module), *(service.absent() if service else [])],
+        lambda path: make_accounts(module, path),
     )
     places = "\n".join(entry.path for entry in transaction.entries)
     mark = os.path.join(MARKS, hashlib.sha256(places.encode()).hexdigest()[:16])
@@ -426,6 +460,7 @@ def main() -> None:
         "changed": changed,
         "files": transaction.changed,
         "kept": kept,
+        "firewalls": [program for program in FIREWALLS if shutil.which(program, path=PLACES)],
         "action": "none",
         "diff": transaction.diff(),
     }
@@ -459,12 +494,15 @@ def main() -> None:
     with ledger.Ledger() as notes:
         try:
             take_notes(notes, transaction, accounts, service)
+            for path in account_paths - {*transaction.changed}:
+                make_accounts(module, path)
             transaction.write()
             if wanted["check"]:
                 judge(module)
             if units or (service and cut_off):
                 module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-            if service:
+            # A service has nothing to take up where only an account was missing.
+            if service and ({*transaction.changed} - account_paths or not settled or cut_off or outdated):
                 applying = True
                 result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
         except (Refused, SupervisorError, OSError, KeyError) as error:

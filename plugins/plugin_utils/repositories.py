@@ -12,8 +12,6 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible.module_utils.urls import open_url
-
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import apply_options, find_path, role_options
 from ansible_collections.baremetal.web.plugins.plugin_utils.openpgp import KeyFileError, checked
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import CACHE
@@ -91,6 +89,9 @@ def read_key(place: str, fingerprints: list[str], search: list[str]) -> str:
     digest = hashlib.sha256("\n".join([place, *fingerprints]).encode()).hexdigest()[:16]
     cached = os.path.join(CACHE, f"key-{digest}.asc")
     if not os.path.exists(cached):
+        # Imported where it is used, as it takes long and every process for a host would do it.
+        from ansible.module_utils.urls import open_url
+
         with open_url(place, timeout=30) as response:
             text = checked(response.read(), fingerprints)
         os.makedirs(CACHE, mode=0o700, exist_ok=True)

@@ -19,12 +19,10 @@ import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from http.client import HTTPException
 from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
@@ -431,6 +429,11 @@ def _fetch(packed: dict[str, Any], search: list[str], directory: str) -> str:
     """Return the path of an archive or a wheel whose checksum is right."""
     name = file_name(packed)
     if packed.get("url"):
+        # Imported where they are used, as they take long and every process for a host would do it.
+        from http.client import HTTPException
+
+        from ansible.module_utils.urls import open_url
+
         path = os.path.join(directory, name or "archive")
         try:
             with open_url(packed["url"]) as response, open(path, "wb") as stream:
