@@ -184,6 +184,7 @@ RENDERINGS = {
         "python/templates/etc/profile.d/path.sh.j2",
         {"python_path": {"name": "tools", "directories": ["PLACE/tools/bin", "PLACE/apps/*/bin"]}},
     ),
+    "apps-path": Rendering("wsgi/templates/etc/profile.d/baremetal-web-apps.sh.j2"),
     "supervisord": Rendering(SUPERVISORD, supervisord()),
     "supervisord-password": Rendering(SUPERVISORD, supervisord(supervisor_web_password=PASSWORD)),
     "supervisord-no-web": Rendering(SUPERVISORD, supervisord(supervisor_web_enabled=False)),
@@ -198,6 +199,10 @@ RENDERINGS = {
     "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
     # The real server takes it in test_launchers.py.
     "uwsgi": Rendering("wsgi/templates/uwsgi.ini.j2", wsgi(server={"kind": "uwsgi"})),
+    "benchmark": Rendering(
+        "benchmark/templates/nginx.conf.j2",
+        {"__benchmark_configuration": "{{ __benchmark_configurations['tutorial.conf'] }}"},
+    ),
 }
 # What tasks compute of a role's variables.
 PUBLISHED = {
@@ -401,7 +406,7 @@ def test_requests_go_to_the_alternative_servers_while_its_file_exists(text: Text
             f"unix:/srv/{name}/slots/{slot}.sock max_fails=0",
             f"unix:/srv/{name}/current.sock max_fails=0 backup",
         ]
-        assert ["keepalive", "16"] in words
+        assert ["keepalive", "64"] in words
 
 
 @pytest.mark.parametrize(
