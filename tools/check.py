@@ -33,7 +33,7 @@ SHARING = (
     "upgrade",
     "remove",
 )
-SCENARIOS = (*SHARING, "firewall", "offline", "fleet", "servers", "apache", "managers", "redis")
+SCENARIOS = (*SHARING, "firewall", "offline", "fleet", "servers", "apache", "managers", "redis", "benchmark")
 PRINTING = threading.Lock()
 
 

@@ -7,6 +7,6 @@ lock() {
   echo "$3"
 }
 lock 3.11 requirements-dev.in requirements-dev.txt
-for file in roles/*/files/*.in roles/wsgi/files/servers/*.in files/hello_flask/requirements.in; do
+for file in roles/*/files/*.in roles/*/files/*/*.in files/hello_flask/requirements.in; do
   lock 3.10 "$file" "${file%.in}.txt"
 done

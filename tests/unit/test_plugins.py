@@ -64,7 +64,7 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, 
         else:  # documentation of an action that does all the work
             action = importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule
             monkeypatch.setattr(ActionBase, "run", lambda *_: {})
-            monkeypatch.setattr(action, "validate_argument_spec", lambda _self, spec: intercept(spec))
+            monkeypatch.setattr(action, "validate_argument_spec", lambda _self, spec, **_: intercept(spec))
             with pytest.raises(Intercepted):
                 action.run(object.__new__(action))
             taken["supports_check_mode"] = True  # as every action does that says nothing else

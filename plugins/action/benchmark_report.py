@@ -1,0 +1,43 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: write the report of a benchmark beside its data; no host is asked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.baremetal.web.plugins.plugin_utils import benchmark_charts, benchmark_report
+from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures import Figures, problems
+
+
+class ActionModule(ActionBase):
+    """Read what was measured, say what it says."""
+
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _checked, wanted = self.validate_argument_spec(
+            {
+                "path": {"type": "path", "required": True},
+                "phase": {"type": "str", "choices": ["check", "report"], "default": "report"},
+            }
+        )
+        # Also where no file changes: who asks wants to know before a host is touched.
+        benchmark_charts.library()
+        if wanted["phase"] == "check":
+            return {"changed": False}
+        data = benchmark_report.read(wanted["path"])
+        said = problems(data)
+        if not benchmark_report.legible(data):
+            return {"failed": True, "msg": f"{wanted['path']}/{benchmark_report.DATA}: {' '.join(said)}"}
+        changed, paths = False, []
+        for name, text in benchmark_report.files(data).items():
+            path = os.path.join(os.path.abspath(wanted["path"]), name)
+            changed |= benchmark_report.write(path, text, self._task.check_mode)
+            paths.append(path)
+        return {"changed": changed, "paths": paths, "answer": Figures(data).answer, "problems": said}

@@ -1,0 +1,175 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Send load with the tools of the trade, and read what they say."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+# wrk's own summary knows no 95th percentile. Units: https://github.com/wg/wrk/blob/master/SCRIPTING
+WRK_SUMMARY = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    '{"microseconds": %d, "requests": %d, "bytes": %d, "p50": %d, "p95": %d, "p99": %d, "max": %d, ' ..
+    '"connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}\\n',
+    summary.duration, summary.requests, summary.bytes, latency:percentile(50), latency:percentile(95),
+    latency:percentile(99), latency.max, e.connect, e.read, e.write, e.status, e.timeout))
+end
+"""
+
+# Runs a command with more of its environment; returns status, output and what was said besides.
+Runner = Callable[[list[str], dict[str, str]], "tuple[int, str, str]"]
+NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
+
+
+class LoadError(Exception):
+    """A tool did not do as asked."""
+
+
+def send(load: dict[str, Any], run: Runner) -> dict[str, Any]:
+    """Send the load; return its command and its figures: a figure that the tool does not give is None.
+
+    ``load`` has C(tool), C(url), C(host), C(connections), and C(seconds), C(requests) or C(repetitions).
+    """
+    return {"wrk": wrk, "ab": ab, "siege": siege, "pool": pool}[load["tool"]](load, run)
+
+
+def wrk(load: dict[str, Any], run: Runner) -> dict[str, Any]:
+    """Keep the connections busy for some seconds."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(WRK_SUMMARY)
+        script.flush()
+        options = ["-t1", f"-c{load['connections']}", f"-d{load['seconds']}s", "--timeout", "10s"]
+        command = ["wrk", *options, "-H", f"Host: {load['host']}", "-s", script.name, load["url"]]
+        output = _output(command, run)
+    command[command.index(script.name)] = "percentiles.lua"
+    return {"command": _line(command), **read_wrk(output)}
+
+
+def read_wrk(output: str) -> dict[str, Any]:
+    """Read what the script above printed."""
+    found = json.loads(output.strip().splitlines()[-1])
+    seconds = found["microseconds"] / 1e6
+    return {
+        "seconds": seconds,
+        "requests": found["requests"],
+        "rate": found["requests"] / seconds if seconds else 0.0,
+        "bytes": found["bytes"],
+        "latency_ms": {name: found[name] / 1000 for name in ("p50", "p95", "p99", "max")},
+        "errors": {name: found[name] for name in NO_ERRORS},
+    }
+
+
+def ab(load: dict[str, Any], run: Runner) -> dict[str, Any]:
+    """Send a number of requests, each on a connection of its own, as the guide does."""
+    options = ["-q", "-l", "-s", "10", "-n", str(load["requests"]), "-c", str(load["connections"])]
+    command = ["ab", *options, "-H", f"Host: {load['host']}", load["url"]]
+    return {"command": _line(command), **read_ab(_output(command, run))}
+
+
+def read_ab(output: str) -> dict[str, Any]:
+    """Read ab's report."""
+
+    def number(label: str) -> float:
+        found = re.search(rf"^{label}:?\s+([\d.]+)", output, re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
+
+    def percentile(percent: int) -> float | None:
+        found = re.search(rf"^\s*{percent}%\s+(\d+)", output, re.MULTILINE)
+        return float(found.group(1)) if found else None
+
+    if "Complete requests:" not in output:
+        raise LoadError(f"ab printed no report: {output[-400:]}")
+    return {
+        "seconds": number("Time taken for tests"),
+        "requests": int(number("Complete requests")),
+        "rate": number("Requests per second"),
+        "bytes": int(number("Total transferred")),
+        "latency_ms": {"p50": percentile(50), "p95": percentile(95), "p99": percentile(99), "max": percentile(100)},
+        "errors": {**NO_ERRORS, "read": int(number("Failed requests")), "status": int(number("Non-2xx responses"))},
+    }
+
+
+def siege(load: dict[str, Any], run: Runner) -> dict[str, Any]:
+    """Let each of the users ask a number of times without a pause, as the guide does."""
+    users, times = load["connections"], load["repetitions"]
+    with tempfile.TemporaryDirectory() as home:
+        configuration = os.path.join(home, "siege.conf")
+        with open(configuration, "w", encoding="utf-8") as stream:
+            stream.write(f"limit = {users}\ntimeout = 10\nverbose = false\nquiet = true\nlogging = false\n")
+        options = ["-R", configuration, "-j", "-c", str(users), "-r", str(times), "-b"]
+        command = ["siege", *options, "--header", f"Host: {load['host']}", load["url"]]
+        output = _output(command, run, HOME=home)
+    command[command.index(configuration)] = "siege.conf"
+    return {"command": _line(command), **read_siege(output)}
+
+
+def read_siege(output: str) -> dict[str, Any]:
+    """Read siege's JSON."""
+    found = re.search(r"\{.*\}", output, re.DOTALL)
+    if not found:
+        raise LoadError(f"siege printed no report: {output[-400:]}")
+    said = json.loads(found.group(0))
+    missing = {"p50": None, "p95": None, "p99": None}
+    return {
+        "seconds": said["elapsed_time"],
+        "requests": said["transactions"],
+        "rate": said["transaction_rate"],
+        "bytes": int(said["data_transferred"] * 1e6),
+        "latency_ms": {**missing, "max": said["longest_transaction"] * 1000},
+        "errors": {**NO_ERRORS, "read": said["failed_transactions"]},
+    }
+
+
+def pool(load: dict[str, Any], run: Runner) -> dict[str, Any]:
+    """Send some requests at the same time from a pool of threads, as the guide's script does."""
+    number = load["connections"]
+    place, _slash, path = load["url"].removeprefix("http://").partition("/")
+
+    def ask(_: int) -> tuple[float, int, str]:
+        started = time.monotonic()
+        try:
+            with closing(http.client.HTTPConnection(place, timeout=60)) as connection:
+                connection.request("GET", f"/{path}", headers={"Host": load["host"]})
+                answer = connection.getresponse()
+                size = len(answer.read())
+                return time.monotonic() - started, size, "" if answer.status < 300 else "status"
+        except (OSError, http.client.HTTPException):
+            return time.monotonic() - started, 0, "read"
+
+    with ThreadPoolExecutor(number) as threads:
+        started = time.monotonic()
+        answers = list(threads.map(ask, range(number)))
+        seconds = time.monotonic() - started
+    longest = max(taken for taken, _size, _problem in answers)
+    return {
+        "command": f"{number} requests at the same time: {load['url']}",
+        "seconds": seconds,
+        "requests": number,
+        "rate": number / seconds,
+        "bytes": sum(size for _taken, size, _problem in answers),
+        "latency_ms": {"p50": None, "p95": None, "p99": None, "max": longest * 1000},
+        "errors": {name: sum(problem == name for _taken, _size, problem in answers) for name in NO_ERRORS},
+    }
+
+
+def _output(command: list[str], run: Runner, **environment: str) -> str:
+    status, output, said = run(command, environment)
+    if status:
+        raise LoadError(f"{_line(command)} ended with {status}: {(said or output).strip()[-400:]}")
+    return output
+
+
+def _line(command: list[str]) -> str:
+    return " ".join(f"'{word}'" if " " in word else word for word in command)

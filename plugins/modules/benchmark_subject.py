@@ -1,0 +1,294 @@
+#!/usr/bin/python
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: run what is measured, and say what it used."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: benchmark_subject
+short_description: Run one subject of a benchmark, and count what it uses
+description:
+  - A subject is an app of this collection, whose program is started alone, or commands in systemd units of their own,
+    which run as users without any rights. Afterwards its program is stopped again.
+options:
+  state:
+    description: >-
+      V(begun) starts it, waits for its first answer and warms it up, V(counted) says what it has used since. V(idle)
+      stops all units of a benchmark, and the programs of the apps O(apps).
+    type: str
+    choices: [begun, counted, idle]
+    required: true
+  apps:
+    description: Names of the apps that V(idle) stops.
+    type: list
+    elements: str
+    default: []
+  app:
+    description: Name of the app; without one O(units) are run.
+    type: str
+  root:
+    description: Directory below which each app has its home.
+    type: path
+    default: /srv/wsgi
+  units:
+    description: Commands to run, each in a unit of its own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What to call it; the unit's name begins with C(baremetal-benchmark-).
+        type: str
+        required: true
+      command:
+        description: The program and its arguments.
+        type: list
+        elements: str
+        required: true
+      group:
+        description: What its use counts for, the server's or the proxy's.
+        type: str
+        choices: [server, proxy]
+        default: server
+  environment:
+    description: Environment variables of the units.
+    type: dict
+    default: {}
+  proxied:
+    description: Whether the host's own nginx counts as the proxy.
+    type: bool
+    default: false
+  place:
+    description: Where the units answer, an ADDRESS:PORT.
+    type: str
+    default: ""
+  protocol:
+    description: What they speak there.
+    type: str
+    choices: [http, uwsgi]
+    default: http
+  host:
+    description: The host name that is asked for.
+    type: str
+    default: localhost
+  path:
+    description: What is asked for at first.
+    type: str
+    default: /
+  warmup:
+    description: How many requests warm it up.
+    type: int
+    default: 200
+  patience:
+    description: Seconds within which it has to answer.
+    type: int
+    default: 30
+author: The baremetal.web authors (@baremetal-web)
+attributes:
+  check_mode:
+    description: Does nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Run the app shop, and nothing else
+  baremetal.web.benchmark_subject:
+    state: begun
+    app: shop
+"""
+
+RETURN = r"""
+start_seconds:
+  description: Seconds from the command to start it to its first answer.
+  type: float
+  returned: when it was started
+place:
+  description: Where the server listens, an ADDRESS:PORT or the path of a unix socket.
+  type: str
+  returned: when it was started
+cpu_seconds:
+  description: Seconds of processor time of C(server) and of C(proxy) since the last time.
+  type: dict
+  returned: when it was counted
+memory_bytes:
+  description: Memory of C(server) and of C(proxy), proportional set size.
+  type: dict
+  returned: when it was counted
+"""
+
+import http.client
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils.usage import cpu_seconds, memory_bytes
+
+SNAPSHOT = "/run/baremetal-benchmark.json"
+UNIT = "baremetal-benchmark-"
+# systemd.exec(5): an unprivileged user that exists while the unit runs; it sees the host's files, but writes to none.
+PROPERTIES = ("DynamicUser=yes", "RuntimeDirectory={unit}", "WorkingDirectory=/run/{unit}", "TimeoutStopSec=10")
+
+
+class SubjectError(Exception):
+    """The subject cannot be run."""
+
+
+class Subject:
+    """What is measured, with what is in front of it."""
+
+    def __init__(self, module: AnsibleModule):
+        self.module = module
+        self.wanted = module.params
+        self.supervisor = Supervisor()
+        self.place, self.protocol = self.wanted["place"], self.wanted["protocol"]
+        self.program, self.socket = "", ""
+        if self.wanted["app"]:
+            home = Home(self.wanted["app"], self.wanted["root"])
+            live = Activation(home, self.supervisor, home.current)
+            self.program, self.place, self.protocol = live.name, live.place, live.endpoint["protocol"]
+            self.socket = self.place if self.place.startswith("/") else ""
+
+    def begin(self) -> dict[str, Any]:
+        """Start it; return how long it took to answer."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.socket)
+        started = time.monotonic()
+        if self.program:
+            self.supervisor.call("startProcessGroup", self.program, False)
+        for unit in self.wanted["units"]:
+            name = f"{UNIT}{unit['name']}"
+            settings = [f"--property={setting.format(unit=name)}" for setting in PROPERTIES]
+            settings += [f"--setenv={name}={value}" for name, value in self.wanted["environment"].items()]
+            self._systemd(["systemd-run", "--quiet", "--collect", "--unit", name, *settings, *unit["command"]])
+        while problem := self._ask(2):
+            if time.monotonic() - started > self.wanted["patience"] or not all(self.roots()["server"]):
+                raise SubjectError(f"no good answer after {time.monotonic() - started:.0f} s: {problem}")
+            time.sleep(0.01)
+        taken = time.monotonic() - started
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: self._ask(10), range(self.wanted["warmup"])))
+        self._note()
+        return {"start_seconds": taken, "place": self.place}
+
+    def _ask(self, seconds: float) -> str:
+        try:
+            status = ask(self.place, self.wanted["path"], {"Host": self.wanted["host"]}, seconds, self.protocol)
+        except (OSError, http.client.HTTPException) as error:
+            return f"no answer ({error})"
+        return "" if status == 200 else f"answer {status}"
+
+    def roots(self) -> dict[str, list[int]]:
+        """Return the first processes of the server and of what is in front of it."""
+        found: dict[str, list[int]] = {"server": [], "proxy": []}
+        if self.program:
+            found["server"] += self.supervisor.processes(self.program)
+        if self.wanted["proxied"]:
+            found["proxy"] += self.supervisor.processes("nginx") or [self._main_process("nginx.service")]
+        for unit in self.wanted["units"]:
+            found[unit["group"]].append(self._main_process(f"{UNIT}{unit['name']}.service"))
+        return found
+
+    def _main_process(self, unit: str) -> int:
+        return int(self._systemd(["systemctl", "show", "--property=MainPID", "--value", unit]) or 0)
+
+    def _used(self) -> dict[str, float]:
+        return {group: cpu_seconds(roots) for group, roots in self.roots().items()}
+
+    def _note(self) -> dict[str, float]:
+        used = self._used()
+        write_file(SNAPSHOT, json.dumps(used).encode(), 0o600)
+        return used
+
+    def count(self) -> dict[str, Any]:
+        """Return what it has used since the last time."""
+        with open(SNAPSHOT, encoding="utf-8") as stream:
+            before = json.load(stream)
+        now = self._note()
+        return {
+            "cpu_seconds": {group: now[group] - before[group] for group in now},
+            "memory_bytes": {group: memory_bytes(roots) for group, roots in self.roots().items()},
+        }
+
+    def _systemd(self, command: list[str]) -> str:
+        status, output, said = self.module.run_command(command)
+        if status:
+            raise SubjectError(f"{command[0]}: {said.strip()}")
+        return str(output).strip()
+
+
+def idle(module: AnsibleModule) -> bool:
+    """Stop everything; return whether something ran."""
+    supervisor = Supervisor()
+    homes = [Home(app, module.params["root"]) for app in module.params["apps"]]
+    programs = [home.program(home.current) for home in homes if home.current]
+    running = [program for program in programs if supervisor.state(program) in ("RUNNING", "STARTING", "BACKOFF")]
+    for program in running:
+        supervisor.call("stopProcessGroup", program, False)
+    for program in running:
+        supervisor.wait(program, 60)
+    listed = ["systemctl", "list-units", "--plain", "--no-legend", f"{UNIT}*.service"]
+    units = [line.split()[0] for line in module.run_command(listed)[1].splitlines()]
+    if units:
+        module.run_command(["systemctl", "stop", *units], check_rc=True)
+    with suppress(FileNotFoundError):
+        os.unlink(SNAPSHOT)
+    return bool(running or units)
+
+
+def main() -> None:
+    unit = {
+        "name": {"type": "str", "required": True},
+        "command": {"type": "list", "elements": "str", "required": True},
+        "group": {"type": "str", "choices": ["server", "proxy"], "default": "server"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "required": True, "choices": ["begun", "counted", "idle"]},
+            "apps": {"type": "list", "elements": "str", "default": []},
+            "app": {"type": "str"},
+            "root": {"type": "path", "default": "/srv/wsgi"},
+            "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
+            "environment": {"type": "dict", "default": {}},
+            "proxied": {"type": "bool", "default": False},
+            "place": {"type": "str", "default": ""},
+            "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
+            "host": {"type": "str", "default": "localhost"},
+            "path": {"type": "str", "default": "/"},
+            "warmup": {"type": "int", "default": 200},
+            "patience": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    state = module.params["state"]
+    if module.check_mode:
+        module.exit_json(changed=False)
+    try:
+        if state == "idle":
+            module.exit_json(changed=idle(module))
+        subject = Subject(module)
+        if state == "begun":
+            module.exit_json(changed=True, **subject.begin())
+        module.exit_json(changed=False, **subject.count())
+    except (SubjectError, SupervisorError, ReleaseError, OSError) as error:
+        names = [unit["name"] for unit in module.params["units"]]
+        said = [
+            module.run_command(["journalctl", "--output=cat", "--lines=5", f"--unit={UNIT}{name}"])[1] for name in names
+        ]
+        name = module.params["app"] or " and ".join(names) or state
+        module.fail_json(msg=" ".join([f"{name}: {error}", *"".join(said).splitlines()]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a benchmark: what runs, what is asked of it, and in which order."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Hosts of the plan's own names are never looked up: https://www.rfc-editor.org/rfc/rfc6761#section-6.4
+DOMAIN = "benchmark.invalid"
+# Two releases of an app may run at a time.
+PORTS_OF_AN_APP = 2
+ENTRYPOINTS = {"wsgi": "benchmark_app:app", "asgi": "benchmark_asgi:app", "tornado": "benchmark_tornado:app"}
+
+
+class PlanError(Exception):
+    """What is wanted cannot be measured."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured, and from where."""
+
+    rounds: int
+    seconds: int
+    connections: int
+    requests: int
+    repetitions: int
+    port: int
+    # How the client and the target itself reach the target's nginx.
+    address: str
+    source: str
+
+
+class Plan:
+    """The sets that are chosen, and subjects of the user's own.
+
+    ``tables`` has C(sets), C(loads) and C(workloads) of the role's variables.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, Any], chosen: list[str], own: list[dict[str, Any]], settings: Settings
+    ) -> None:
+        if unknown := set(chosen) - set(tables["sets"]):
+            raise PlanError(
+                f"benchmark_sets names {', '.join(sorted(unknown))}; there are {', '.join(tables['sets'])}."
+            )
+        self.tables, self.settings = tables, settings
+        if not chosen and not own:
+            raise PlanError("Nothing is to be measured: benchmark_sets and benchmark_subjects are empty.")
+        sets = dict(tables["sets"])
+        if own:
+            sets["own"] = {**sets["servers"], "subjects": [{"server": {}, **one} for one in own]}
+        # What all are compared with is always there.
+        self.subjects = [
+            {"title": one["name"], "set": name, "accesses": table.get("accesses", []), **one}
+            | {"loads": one.get("loads") or table["loads"]}
+            for name, table in sets.items()
+            for one in table["subjects"]
+            if name in (*chosen, "own") or one.get("reference") or one.get("default")
+        ]
+        names = [one["name"] for one in self.subjects]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise PlanError(f"benchmark_subjects has {', '.join(twice)} twice, or as one of the role's own.")
+
+    def apps(self) -> list[dict[str, Any]]:
+        """Return what is to be released, in the words of C(wsgi_apps)."""
+        found = []
+        for subject in self.subjects:
+            for way in ("unix", "tcp") if "server" in subject else ():
+                wanted = set(subject["accesses"]) & ({"unix"} if way == "unix" else {"tcp", "direct"})
+                if wanted:
+                    port = {"port": self.settings.port + 2 + PORTS_OF_AN_APP * len(found)} if way == "tcp" else {}
+                    found.append(self._app(subject, way, port))
+        return found
+
+    def _app(self, subject: Mapping[str, Any], way: str, port: dict[str, int]) -> dict[str, Any]:
+        interface = subject.get("interface", "wsgi")
+        return {
+            "name": name_of(subject, way),
+            "source": {"path": self.settings.source},
+            "interface": interface,
+            "entrypoint": ENTRYPOINTS[interface],
+            "server": {**subject["server"], **port},
+            "site": {"server_names": [host_of(subject, way)], "listen": self.settings.port},
+            "health": {"path": "/", "stable": 1},
+            "releases": {"keep": 2},
+        }
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return what is begun, and what is sent to it before it is ended; all subjects in turn in each round."""
+        found = [
+            {"title": f"{subject['title']}, {access}", "begin": self._begin(subject, access), "loads": loads}
+            for number in range(1, self.settings.rounds + 1)
+            for subject in self.subjects
+            for access in subject["accesses"]
+            if (loads := list(self._loads(subject, access, number)))
+        ]
+        total = sum(len(group["loads"]) for group in found)
+        count = 0
+        for group in found:
+            for load in group["loads"]:
+                count += 1
+                load["label"] = (
+                    f"{count} of {total}, round {load['run']['round']}: {group['title']}, {load['run']['workload']}, "
+                    f"{load['send']['tool']} with {load['send']['connections']}"
+                )
+        return found
+
+    def _begin(self, subject: Mapping[str, Any], access: str) -> dict[str, Any]:
+        if "server" in subject:
+            way = "unix" if access == "unix" else "tcp"
+            app = {"app": name_of(subject, way), "host": host_of(subject, way), "proxied": access != "direct"}
+            return app
+        units = [
+            {
+                "name": unit["name"],
+                "command": shlex.split(unit["command"]),
+                "group": unit.get("group", "server"),
+            }
+            for unit in subject["units"]
+            if unit.get("access", access) == access
+        ]
+        return {"units": units, "place": subject["place"], "protocol": subject.get("protocol", "http")}
+
+    def _loads(self, subject: Mapping[str, Any], access: str, number: int) -> Iterator[dict[str, Any]]:
+        for name in subject["loads"].get(access, []):
+            load = self.tables["loads"][name]
+            path = self.tables["workloads"][load["workload"]]["path"]
+            for connections in load.get("connections", [self.settings.connections]):
+                run = {
+                    **{"subject": subject["name"], "access": access, "workload": load["workload"]},
+                    **{"tool": load["tool"], "connections": connections, "round": number},
+                }
+                yield {"run": run, "send": self._send(subject, access, load["tool"], connections, path)}
+
+    def _send(self, subject: Mapping[str, Any], access: str, tool: str, connections: int, path: str) -> dict[str, Any]:
+        """Return what the tool is told; an empty C(place) stands for that of the app itself."""
+        if "server" in subject:
+            place = "" if access == "direct" else f"{self.settings.address}:{self.settings.port}"
+            host = host_of(subject, "unix" if access == "unix" else "tcp")
+        else:
+            port = subject["place"].rpartition(":")[2] if access == "direct" else str(self.settings.port + 1)
+            public = port == str(self.settings.port + 1)
+            place = f"{self.settings.address if public else '127.0.0.1'}:{port}"
+            host = "localhost"
+        bounds = {"seconds": self.settings.seconds, "requests": self.settings.requests}
+        return {
+            **{"tool": tool, "host": host, "place": place, "path": path, "connections": connections},
+            **{**bounds, "repetitions": self.settings.repetitions, "local": place[:9] in ("", "127.0.0.1")},
+        }
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return the subjects as the report has them."""
+        return [
+            {
+                **{key: subject[key] for key in ("name", "title", "set", "accesses")},
+                **{key: subject.get(key) for key in ("seed", "family", "x", "processes", "threads")},
+                **{key: subject.get(key) for key in ("server", "interface")},
+                **{key: bool(subject.get(key)) for key in ("reference", "default")},
+                "commands": [unit["command"] for unit in subject.get("units", [])],
+                "file_names": subject.get("files", []),
+            }
+            for subject in self.subjects
+        ]
+
+    def tools(self) -> list[str]:
+        """Return the programs that send, by name."""
+        return sorted(
+            {
+                self.tables["loads"][name]["tool"]
+                for subject in self.subjects
+                for access in subject["accesses"]
+                for name in subject["loads"].get(access, [])
+            }
+            - {"pool"}
+        )
+
+
+def name_of(subject: Mapping[str, Any], way: str) -> str:
+    """Return the name of a subject's app, of which it has one for sockets and one for ports."""
+    return f"bm-{subject['name']}" if way == "unix" else f"bm-{subject['name']}-tcp"
+
+
+def host_of(subject: Mapping[str, Any], way: str) -> str:
+    """Return the host name that the site of a subject's app answers to."""
+    return f"{name_of(subject, way)}.{DOMAIN}"
+
+
+def document(given: Mapping[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the report reads: what is given, in its words, and what was measured."""
+    files = given["files"]
+    names = {subject["name"] for subject in given["subjects"]}
+    claims = [{"access": "direct", **some["common"], **claim} for some in given["claims"] for claim in some["claims"]]
+    return {
+        **{key: value for key, value in given.items() if key != "files"},
+        "target": _host(given["target"]),
+        "client": _host(given["client"]),
+        "subjects": [
+            {key: value for key, value in subject.items() if key != "file_names"}
+            | {"files": {name: files[name] for name in subject["file_names"]}}
+            for subject in given["subjects"]
+        ],
+        "claims": [claim for claim in claims if claim["subject"] in names],
+        "runs": [line["run"] for line in lines if "run" in line],
+        "missing": [line["missing"] for line in lines if "missing" in line],
+    }
+
+
+def _host(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a host by its facts; nothing in them that names it to others."""
+    facts = given["facts"]
+    return {
+        **{key: value for key, value in given.items() if key != "facts"},
+        "platform": f"{facts['distribution']} {facts['distribution_version']}",
+        "kernel": facts["kernel"],
+        "cpus": facts["processor_nproc"],
+        "memory_mb": facts["memtotal_mb"],
+        "machine": facts["architecture"],
+        "model": next(iter(facts.get("processor", [])[2:3]), ""),
+        "virtualization": facts.get("virtualization_type", ""),
+    }

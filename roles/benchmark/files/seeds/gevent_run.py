@@ -1,0 +1,8 @@
+"""gevent's own server, as the guide starts it, by the name that the module has now."""
+
+import sys
+
+from benchmark_app import app
+from gevent.pywsgi import WSGIServer
+
+WSGIServer(("127.0.0.1", int(sys.argv[1])), app).serve_forever()

@@ -1,0 +1,235 @@
+"""What a benchmark measures, in which order, and how the tools' reports are read."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.baremetal.web.plugins.module_utils import usage
+from ansible_collections.baremetal.web.plugins.module_utils.load_tools import LoadError, read_ab, read_siege, send
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings, document
+from conftest import ROOT
+
+ROLE = ROOT / "roles" / "benchmark"
+TABLES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+SETS, LOADS, WORKLOADS = (TABLES[f"__benchmark_{name}"] for name in ("sets", "loads", "workloads"))
+SETTINGS = Settings(2, 3, 100, 1000, 5, 18090, "192.0.2.7", "roles/benchmark/files/app")
+ADDRESS = "127.0.0.1:18091"
+
+
+def plan(*chosen: str, own: list[dict[str, Any]] | None = None) -> Plan:
+    return Plan({"sets": SETS, "loads": LOADS, "workloads": WORKLOADS}, list(chosen), own or [], SETTINGS)
+
+
+def runs(made: Plan) -> list[dict[str, Any]]:
+    return [load["run"] for group in made.groups() for load in group["loads"]]
+
+
+class TestThePlan:
+    def test_every_subject_has_its_turn_in_a_round_before_the_next_begins(self) -> None:
+        rounds = [run["round"] for run in runs(plan("limits", "servers"))]
+        assert rounds == sorted(rounds)
+        first, second = (
+            [run for run in runs(plan("limits", "servers")) if run["round"] == number] for number in (1, 2)
+        )
+        assert [{**run, "round": 2} for run in first] == second
+
+    def test_all_sets_but_php_are_measured_unless_told_otherwise(self) -> None:
+        spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+        assert spec["benchmark_sets"]["choices"] == list(SETS) or set(spec["benchmark_sets"]["choices"]) == set(SETS)
+        assert set(SETS) - set(spec["benchmark_sets"]["default"]) == {"php"}
+
+    def test_every_kind_of_server_and_every_worker_class_is_measured_through_a_socket_and_a_port(self) -> None:
+        options = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
+        apps = plan("servers").apps()
+        for port in (False, True):
+            servers = [app["server"] for app in apps if ("port" in app["server"]) == port]
+            assert {server.get("kind", "gunicorn") for server in servers} == set(options["kind"]["choices"])
+            classes = {server.get("worker_class", "gthread") for server in servers}
+            assert classes == set(options["worker_class"]["choices"]) - {""}
+
+    def test_no_two_apps_share_a_port_or_a_name_and_every_name_is_short_enough(self) -> None:
+        apps = plan(*SETS).apps()
+        ports = [app["server"]["port"] for app in apps if "port" in app["server"]]
+        assert len({port + more for port in ports for more in (0, 1)}) == 2 * len(ports)
+        assert min(ports) > SETTINGS.port + 1
+        names = [app["name"] for app in apps]
+        assert len(set(names)) == len(names)
+        assert [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_-]{0,26}", name)] == []
+
+    def test_a_server_that_nginx_is_not_in_front_of_is_asked_by_the_host_itself(self) -> None:
+        for group in plan(*SETS).groups():
+            for load in group["loads"]:
+                sent, run = load["send"], load["run"]
+                if run["access"] != "direct":
+                    assert sent["place"].startswith("192.0.2.7:")
+                    assert not sent["local"]
+                elif run["subject"] != "nginx-return":
+                    assert sent["place"][:10] in ("", "127.0.0.1:")
+                    assert sent["local"]
+
+    def test_there_is_one_reference_and_one_default(self) -> None:
+        described = plan(*SETS).described()
+        assert [one["name"] for one in described if one["reference"]] == ["seed000-gunicorn"]
+        assert [one["server"] for one in described if one["default"]] == [{}]
+
+    def test_what_a_guide_claims_is_measured(self) -> None:
+        keys = ("subject", "access", "tool", "workload", "connections")
+        measured = {tuple(run[key] for key in keys) for run in runs(plan(*SETS))}
+        given = {"target": HOST, "client": HOST, "subjects": plan(*SETS).described(), "claims": CLAIMS, "files": FILES}
+        for claim in document(given, [])["claims"]:
+            assert tuple(claim[key] for key in keys) in measured
+
+    def test_subjects_of_ones_own_are_measured_as_those_of_the_role(self) -> None:
+        own = plan(own=[{"name": "mine", "title": "Mine", "server": {"threads": 9}, "accesses": ["unix"]}])
+        assert [app["server"] for app in own.apps() if app["name"] == "bm-mine"] == [{"threads": 9}]
+        assert {run["workload"] for run in runs(own) if run["subject"] == "mine"} == {"hello", "io", "constant"}
+
+    def test_what_all_are_compared_with_is_measured_whatever_is_chosen(self) -> None:
+        assert {run["subject"] for run in runs(plan("limits"))} > {"default", "seed000-gunicorn"}
+
+    @pytest.mark.parametrize(
+        ("chosen", "own", "sentence"),
+        [
+            (["server"], [], "benchmark_sets names server; there are limits"),
+            (["servers"], [{"name": "granian", "title": "x"}], "has granian twice"),
+            ([], [], "Nothing is to be measured"),
+        ],
+    )
+    def test_what_cannot_be_planned_is_refused(self, chosen: list[str], own: list[dict], sentence: str) -> None:
+        with pytest.raises(PlanError, match=sentence):
+            plan(*chosen, own=own)
+
+    def test_every_file_that_a_subject_names_is_there(self) -> None:
+        named = {name for subject in plan(*SETS).described() for name in subject["file_names"]}
+        written = {path.name for path in (ROLE / "files" / "seeds").iterdir()}
+        assert named <= {*written, *TABLES["__benchmark_configurations"]}
+
+
+HOST = {
+    "name": "web1",
+    "facts": {
+        **{"distribution": "Debian", "distribution_version": "13.1", "kernel": "6.12", "processor_nproc": 2},
+        **{"memtotal_mb": 2000, "architecture": "x86_64", "processor": ["0", "Maker", "Model"], "fqdn": "web1.secret"},
+    },
+}
+CLAIMS = TABLES["__benchmark_claims"]
+FILES = {name: "text" for subject in plan(*SETS).described() for name in subject["file_names"]}
+
+
+def test_the_document_has_what_was_measured_and_of_the_hosts_nothing_that_names_them_to_others() -> None:
+    subjects = plan("seeds").described()
+    lines = [{"run": {"rate": 1}}, {"missing": {"subject": "seed002-uwsgi", "why": "no wheel"}}]
+    made = document({"target": HOST, "client": HOST, "subjects": subjects, "claims": CLAIMS, "files": FILES}, lines)
+    assert (made["runs"], made["missing"]) == ([{"rate": 1}], [{"subject": "seed002-uwsgi", "why": "no wheel"}])
+    assert made["target"]["platform"] == "Debian 13.1"
+    assert made["target"]["model"] == "Model"
+    assert "web1.secret" not in json.dumps(made)
+    (reference,) = [subject for subject in made["subjects"] if subject["reference"]]
+    assert reference["files"] == {"gunicorn.py": "text", "tutorial.conf": "text"}
+
+
+AB = """
+Complete requests:      1000
+Failed requests:        3
+   (Connect: 0, Receive: 0, Length: 3, Exceptions: 0)
+Non-2xx responses:      7
+Total transferred:      175000 bytes
+Time taken for tests:   1.317 seconds
+Requests per second:    759.38 [#/sec] (mean)
+
+Percentage of the requests served within a certain time (ms)
+  50%     12
+  95%     20
+  99%     31
+ 100%     40 (longest request)
+"""
+
+SIEGE = """
+{	"transactions":			        1275,
+	"availability":			       99.61,
+	"elapsed_time":			        1.50,
+	"data_transferred":		        0.01,
+	"response_time":		        0.21,
+	"transaction_rate":		      850.00,
+	"throughput":			        0.01,
+	"concurrency":			      178.50,
+	"successful_transactions":	        1275,
+	"failed_transactions":		           5,
+	"longest_transaction":		        1.20,
+	"shortest_transaction":		        0.00
+}
+"""
+
+
+class TestTheTools:
+    def test_ab_says_what_failed_beside_the_rate(self) -> None:
+        said = read_ab(AB)
+        assert (said["requests"], said["rate"], said["seconds"], said["bytes"]) == (1000, 759.38, 1.317, 175000)
+        assert said["latency_ms"] == {"p50": 12, "p95": 20, "p99": 31, "max": 40}
+        assert (said["errors"]["read"], said["errors"]["status"]) == (3, 7)
+
+    def test_siege_gives_no_percentiles(self) -> None:
+        said = read_siege(SIEGE)
+        assert (said["requests"], said["rate"], said["errors"]["read"]) == (1275, 850.0, 5)
+        assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": 1200.0}
+
+    @pytest.mark.parametrize("read", [read_ab, read_siege])
+    def test_no_report_is_an_error_with_what_was_said(self, read: Any) -> None:
+        with pytest.raises(LoadError, match="apr_socket_recv: Connection refused"):
+            read("apr_socket_recv: Connection refused (111)")
+
+    @pytest.fixture
+    def place(self) -> Iterator[str]:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200 if self.path == "/good" else 500)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"127.0.0.1:{server.server_port}"
+            server.shutdown()
+
+    @pytest.mark.parametrize(("path", "bad"), [("good", 0), ("bad", 4)])
+    def test_a_pool_counts_answers_other_than_2xx(self, place: str, path: str, bad: int) -> None:
+        load = {"tool": "pool", "url": f"http://{place}/{path}", "host": "localhost", "connections": 4}
+        said = send(load, lambda *_: pytest.fail("a pool runs no command"))
+        assert (said["requests"], said["bytes"], said["errors"]["status"]) == (4, 8, bad)
+        assert said["seconds"] > 0
+
+    def test_a_tool_that_fails_is_quoted(self) -> None:
+        load = {"tool": "ab", "url": "http://127.0.0.1:9/", "host": "localhost", "connections": 1, "requests": 1}
+        with pytest.raises(LoadError, match=r"^ab .* ended with 127: not found"):
+            send(load, lambda _command, _environment: (127, "", "not found"))
+
+
+def test_the_use_of_a_process_is_that_of_its_children_too(tmp_path: Path) -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]]); input()"
+    work = "import time; end = time.process_time() + .3\nwhile time.process_time() < end: pass"
+    with subprocess.Popen(
+        ["python3", "-c", f"{script[:-7]}print(flush=True); input()", work],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert 0.3 <= usage.cpu_seconds([process.pid]) < 3
+        assert usage.memory_bytes([process.pid]) > 1_000_000
+        process.communicate(b"\n")
+    assert usage.cpu_seconds([process.pid]) == 0

@@ -1,0 +1,481 @@
+"""The report of a benchmark: what it concludes from runs, and that it is the same for the same data."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleError
+
+from ansible_collections.baremetal.web.plugins.action.benchmark_report import ActionModule
+from ansible_collections.baremetal.web.plugins.plugin_utils import benchmark_charts, benchmark_report
+from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures import Figures, Key, Spread, problems
+from conftest import PLUGINS, ROOT
+
+ROUNDS = (0.9, 1.0, 1.2)
+# What each subject does at /hello; the other workloads are a share of it.
+RATES = {
+    "seed000-gunicorn": 2000, "default": 3000, "gunicorn-sync": 2500, "gevent": 6000, "werkzeug": 900,
+    "granian-asgi": 9000, "gthread-2x8": 2000, "gthread-2x16": 4000, "gthread-2x32": 4050, "gthread-2x64": 4100,
+}  # fmt: skip
+SHARES = {"constant": 1.5, "hello": 1, "io": 0.25, "cpu": 0.1, "mixed": 0.2}
+NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
+
+
+def subject(name: str, **more: Any) -> dict[str, Any]:
+    nothing = {"seed": None, "family": None, "x": None, "interface": None, "processes": 2, "threads": 4, "files": {}}
+    sort = {"title": name, "set": "servers", "reference": False, "default": False, "server": {"kind": "gunicorn"}}
+    return {"name": name, **nothing, **sort, "commands": [], **more}
+
+
+def run(name: str, workload: str, rate: float, round_: int = 1, **more: Any) -> dict[str, Any]:
+    """Return a run through nginx by wrk at 100 connections of one second."""
+    return {
+        **{"subject": name, "access": "unix", "workload": workload, "tool": "wrk", "connections": 100},
+        **{"round": round_, "command": "wrk -c100", "client": "web2", "seconds": 1.0, "requests": round(rate)},
+        **{"rate": rate, "bytes": 1000, "errors": dict(NO_ERRORS), "start_seconds": 0.2},
+        "latency_ms": {"p50": 30000 / rate, "p95": 80000 / rate, "p99": 100000 / rate, "max": 200000 / rate},
+        "cpu_seconds": {"server": 0.3 * rate / 1000, "proxy": 0.02 * rate / 1000},
+        "memory_bytes": {"server": 50 * 1024 * 1024, "proxy": 1024 * 1024},
+        **more,
+    }
+
+
+def rounds(name: str, workload: str, rate: float, **more: Any) -> list[dict[str, Any]]:
+    return [run(name, workload, rate * factor, number, **more) for number, factor in enumerate(ROUNDS, 1)]
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    """Return a small benchmark that lacks nothing."""
+    reference = subject("seed000-gunicorn", title="gunicorn sync 16 over TCP", set="seeds", reference=True, server=None)
+    reference |= {"seed": "000", "files": {"gunicorn.py": "bind = '0.0.0.0:5000'\nworkers = 16\n"}}
+    subjects = [
+        subject("nginx-return", set="limits", server=None),
+        subject("hop-unix", set="limits", server=None),
+        reference,
+        subject("seed003-threads", set="seeds", seed="003", server=None),
+        subject("default", title="the untouched default", default=True, server={}),
+        subject("gunicorn-sync", server={"worker_class": "sync"}),
+        subject("gevent", server={"kind": "gevent"}),
+        subject("werkzeug", server={"kind": "werkzeug", "development_enabled": True}),
+        subject("granian-asgi", interface="asgi"),
+        subject("seed002-php", set="php", server=None),
+    ]
+    subjects += [subject(f"gthread-2x{x}", set="sweep", family="threads", x=x) for x in (8, 16, 32, 64)]
+    runs = [
+        one
+        for name, rate in RATES.items()
+        for workload, share in SHARES.items()
+        for one in rounds(name, workload, rate * share, access="tcp" if name.startswith("seed") else "unix")
+    ]
+    runs += [one for at in (1, 16) for one in rounds("default", "hello", 500 * at**0.5, connections=at)]
+    runs += rounds("nginx-return", "constant", 90000, access="direct", cpu_seconds={"server": 1, "proxy": 0})
+    runs += rounds("hop-unix", "constant", 30000, cpu_seconds={"server": 0.1, "proxy": 0.54})
+    runs += rounds("seed000-gunicorn", "hello", 5000, access="direct", tool="ab")
+    pool = {"access": "direct", "tool": "pool"}
+    runs += rounds("seed003-threads", "pool-io", 2, connections=1, **pool)
+    runs += rounds("seed003-threads", "pool-io", 2, connections=10, **{**pool, "seconds": 4.5})
+    claim = {"seed": "000", "what": "gunicorn, 16 workers", "subject": "seed000-gunicorn", "access": "direct"}
+    claim |= {"tool": "ab", "workload": "hello", "connections": 100, "metric": "rate", "unit": "requests/s"}
+    of_003 = {"seed": "003", "what": "10 that wait", "subject": "seed003-threads", "metric": "multiple"}
+    of_003 |= {"tool": "pool", "workload": "pool-io", "connections": 10, "value": 5.0, "unit": "times one request"}
+    of_php = {"seed": "002", "what": "PHP", "subject": "seed002-php", "access": "tcp", "value": 1540.39}
+    titles = {**SHARES, "pool-io": 0}
+    return {
+        **{"format": 1, "name": "first", "started": "2026-11-21T14:50:00Z", "ended": "2026-11-21T15:50:00Z"},
+        **{"seconds": 3600, "collection": "0.1.0", "command": "ansible-playbook baremetal.web.benchmark -i staging"},
+        "target": {"name": "web1", "platform": "Debian 13.2", "cpus": 2, "machine": "x86_64", "model": ""},
+        "client": {"name": "web2", "same_host": False, "platform": "Debian 13.2", "cpus": 2},
+        "settings": {"rounds": 3, "seconds": 1, "connections": 100},
+        "versions": {"gunicorn": "27.0.1"},
+        "workloads": {name: {"title": f"workload {name}", "path": f"/{name}"} for name in titles},
+        "subjects": subjects,
+        "runs": runs,
+        "claims": [
+            {**claim, "value": 7593.84, "text": "nearly ten times as many"},
+            {**claim, **of_003},
+            claim | of_php,
+        ],
+        "missing": [{"subject": "seed002-php", "why": "the host has no PHP"}],
+    }
+
+
+def runs_of(data: dict[str, Any], **wanted: Any) -> list[dict[str, Any]]:
+    found = [one for one in data["runs"] if all(one[key] == value for key, value in wanted.items())]
+    assert found
+    return found
+
+
+def best(data: dict[str, Any], workload: str = "hello", patched: bool = True) -> str:
+    cell = Figures(data).best(workload, patched)
+    return cell.key.subject if cell else ""
+
+
+def goals(data: dict[str, Any]) -> list[bool | None]:
+    return [goal.reached for goal in Figures(data).goals]
+
+
+# What the figures say
+
+
+def test_a_cell_is_the_median_of_its_rounds_and_says_how_far_they_are_apart(data: dict[str, Any]) -> None:
+    cell = Figures(data).cells[Key("default", "unix", "hello", "wrk", 100)]
+    assert cell.spread("rate") == Spread(3000, 2700, 3600)
+    assert str(cell.spread("rate")) == "3,000 (2,700 to 3,600)"
+    assert cell["cpu_server"] == pytest.approx(0.3, rel=1e-3)
+
+
+def test_a_figure_that_the_tool_does_not_give_is_none_and_counts_as_nothing(data: dict[str, Any]) -> None:
+    one, *_others = runs_of(data, subject="default", workload="hello", connections=100)
+    one["latency_ms"]["p99"] = None
+    cell = Figures(data).cells[Key("default", "unix", "hello", "wrk", 100)]
+    assert cell["p99"] == pytest.approx((100000 / 3000 + 100000 / 3600) / 2)
+    assert cell.spread("p99").least == pytest.approx(100000 / 3600)
+    assert Spread.of([None, None]) == Spread(None, None, None)
+
+
+def test_the_best_is_the_quickest_that_serves_the_app_as_it_is_in_production(data: dict[str, Any]) -> None:
+    assert best(data) == "gevent"  # granian-asgi is quicker and serves another app
+    assert best(data, patched=False) == "gthread-2x64"
+
+
+def test_among_those_that_are_alike_the_lowest_p99_decides(data: dict[str, Any]) -> None:
+    for one in runs_of(data, subject="gthread-2x16", workload="hello"):
+        one["latency_ms"]["p99"] = 1.0
+    assert best(data, patched=False) == "gthread-2x16"
+    for one in runs_of(data, subject="gthread-2x8", workload="hello"):
+        one["latency_ms"]["p99"] = 0.1
+    assert best(data, patched=False) == "gthread-2x16"
+
+
+@pytest.mark.parametrize("kind", NO_ERRORS)
+def test_a_cell_with_an_error_in_one_round_is_never_the_best_and_shows_it(data: dict[str, Any], kind: str) -> None:
+    runs_of(data, subject="gevent", workload="hello")[1]["errors"][kind] = 1
+    assert best(data) == "gthread-2x64"
+    assert best(data, "io") == "gevent"
+    text = benchmark_report.files(data)["index.html"]
+    assert "gevent† ✗ 1 errors" in text
+    assert re.search(r"<tr><td[^>]*>gevent†</td><td>unix</td>.*✗ 6,000", text)
+
+
+def test_the_reference_the_guides_and_the_limits_are_never_the_best(data: dict[str, Any]) -> None:
+    for one in runs_of(data, subject="seed000-gunicorn", access="tcp"):
+        one["rate"] *= 100
+    assert best(data, "constant") == "gevent"
+
+
+def test_what_was_asked_with_other_connections_is_not_compared(data: dict[str, Any]) -> None:
+    data["runs"] += rounds("gunicorn-sync", "hello", 90000, connections=256)
+    assert best(data) == "gevent"
+
+
+def test_the_knee_is_the_least_that_comes_near_the_best(data: dict[str, Any]) -> None:
+    (curve,) = (curve for curve in Figures(data).families["threads"] if curve.workload == "hello")
+    assert [point.x for point in curve.points] == [8, 16, 32, 64]
+    assert (curve.best, curve.knee) == (4100, 16)
+    for one in runs_of(data, subject="gthread-2x16", workload="hello"):
+        one["errors"]["timeout"] = 1
+    assert next(curve.knee for curve in Figures(data).families["threads"] if curve.workload == "hello") == 32
+
+
+def test_what_was_asked_at_several_numbers_of_connections_is_a_curve(data: dict[str, Any]) -> None:
+    (curve,) = Figures(data).over_connections["hello"]
+    assert [point.x for point in curve.points] == [1, 16, 100]
+
+
+def test_a_claim_stands_beside_what_was_measured_in_the_same_way(data: dict[str, Any]) -> None:
+    rate, multiple, php = Figures(data).claims
+    assert (rate.claimed, rate.measured, rate.ratio) == (7593.84, 5000, pytest.approx(0.658, abs=0.001))
+    assert (multiple.measured, multiple.ratio) == (4.5, 0.9)
+    assert (php.measured, php.ratio, php.note) == (None, None, "the host has no PHP")
+
+
+def test_the_goals_go_by_ratios_and_need_answers_without_an_error(data: dict[str, Any]) -> None:
+    # hello best 3 times, io best 3 times of 5; default 1.5 times, of 3; then 0.5 of the best, three times; the hop
+    assert goals(data) == [True, False, True, False, False, False, False, True]
+    assert Figures(data).goals[0].measured == "3.00 times, p99 0.333 times"
+    assert "of the best that does not: 0.732 times" in Figures(data).goals[4].note
+    runs_of(data, subject="default", workload="hello", connections=100)[0]["errors"]["status"] = 3
+    assert goals(data)[2] is False
+
+
+def test_a_goal_without_its_figures_is_not_measured(data: dict[str, Any]) -> None:
+    data["runs"] = [one for one in data["runs"] if one["subject"] != "seed000-gunicorn"]
+    assert goals(data)[:4] == [None] * 4
+
+
+def test_the_answer_is_three_sentences(data: dict[str, Any]) -> None:
+    choice, comparison, distance = Figures(data).answer
+    assert choice.startswith("Choose gevent for constant (9,000 requests/s, p99 11.1 ms), hello (6,000 ")
+    assert "where nothing may patch the app's world, as gevent does, gthread-2x64 for constant" in choice
+    assert "on hello the untouched default gives 1.50 times the requests/s at 0.667 times the p99" in comparison
+    assert "nginx answering by itself gives 90,000 requests/s, 10.0 times what gevent, the best" in distance
+    assert "costs the default 0.020 CPU s per 1,000 requests, 1.11 times nginx before nginx" in distance
+
+
+def test_the_answer_names_nothing_when_there_is_nothing_to_name(data: dict[str, Any]) -> None:
+    data["runs"] = []
+    choice, comparison, distance = Figures(data).answer
+    assert "none is to be chosen" in choice
+    assert "Nothing can be compared" in comparison
+    assert "not known" in distance
+    assert "<html" in benchmark_report.files(data)["index.html"]
+
+
+# What is missing
+
+
+def test_a_complete_benchmark_has_no_problems_however_slow_it_is(data: dict[str, Any]) -> None:
+    for one in runs_of(data, subject="default"):
+        one["rate"] /= 100
+    assert problems(data) == []
+
+
+def without(name: str, **wanted: Any) -> Callable[[dict[str, Any]], Any]:
+    def _without(data: dict[str, Any]) -> None:
+        gone = runs_of(data, subject=name, **wanted)
+        data["runs"] = [one for one in data["runs"] if one not in gone]
+
+    return _without
+
+
+def change(name: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda data: [one.update(values) for one in data["subjects"] if one["name"] == name]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda data: data.update(format=2), "its format is 2; this version of the collection reads 1."),
+        (lambda data: data.pop("claims"), "it has no claims."),
+        (without("gevent"), "gevent has no runs, and nothing says why."),
+        (without("gevent", workload="io", round=2), "gevent (unix), io, wrk with 100 connections: 2 of 3 rounds."),
+        (lambda data: data["runs"].append(run("gevent", "io", 1, 3)), "a round is there twice."),
+        (change("seed000-gunicorn", reference=False), "one subject has to be the reference"),
+        (change("gevent", default=True), "the untouched default; here default and gevent are."),
+        (without("default", workload="io"), "default was not asked for io through nginx with 100 connections"),
+        (without("seed000-gunicorn", workload="cpu"), "seed000-gunicorn was not asked for cpu"),
+        (lambda data: data["runs"].append(run("other", "io", 1)), "runs of other, which is no subject."),
+        (lambda data: data["runs"].extend(rounds("gevent", "odd", 1)), "odd is no workload."),
+        (lambda data: data["runs"][0].update(requests=0), "no request was answered, and none failed."),
+        (lambda data: data["runs"][0].update(rate=None), "it has no rate."),
+        (lambda data: data["subjects"].append(subject("gevent")), "gevent is the name of 2 subjects."),
+        (lambda data: data["missing"][0].update(why=""), "seed002-php is missing, and nothing says why."),
+        (without("seed003-threads", connections=1), "nothing was measured for a claim of guide 003: 10 that wait"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_benchmark_lacks_is_said(data: dict[str, Any], spoil: Callable[..., Any], sentence: str) -> None:
+    spoil(data)
+    assert any(sentence in said for said in problems(data)), problems(data)
+    if benchmark_report.legible(data):
+        assert "is not complete" in benchmark_report.files(data)["index.html"]
+
+
+# The files
+
+
+class Page(HTMLParser):
+    """Every element of a page, and whether each that was opened was closed."""
+
+    VOID = ("meta", "br")
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self.open += [] if tag in self.VOID else [tag]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_no_network(data: dict[str, Any]) -> None:
+    text = benchmark_report.files(data)["index.html"]
+    page = Page(text)
+    assert page.open == []
+    assert {attributes["href"] for _tag, attributes in page.found if "href" in attributes} == {"runs.csv", DATA_NAME}
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _attributes in page.found}
+    assert "src" not in {name for _tag, attributes in page.found for name in attributes}
+    assert not re.search(r"https?:|//\w|@import", text)
+    assert set(re.findall(r"url\((.*?)\)", text)) <= {f"#{attributes.get('id')}" for _tag, attributes in page.found}
+
+
+DATA_NAME = "benchmark.json"
+
+
+def test_the_page_has_its_parts_in_order_and_every_chart_has_a_unit(data: dict[str, Any]) -> None:
+    text = benchmark_report.files(data)["index.html"]
+    parts = [
+        'id="answer"',
+        'id="goals"',
+        "What the guides claim",
+        "Charts",
+        "Scaling",
+        "Raw data",
+        "missing",
+        "Where and",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    charts = re.findall(r'<svg class="chart".*?</svg>', text, re.DOTALL)
+    assert len(charts) == 5 * 3 + 2 + 1 + 1
+    assert all(
+        re.search(r'class="title"[^>]*>[^<]*(/s|ms|CPU s|MiB|s from|threads|connections)', one) for one in charts
+    )
+    assert "ring" in text
+    assert text.count('class="knee"') == 5 + 1
+
+
+def test_the_lines_of_a_chart_differ_without_their_colours() -> None:
+    lines = [benchmark_charts.Line({1: index + 1, 2: 2}) for index in range(benchmark_charts.LINES)]
+    svg = benchmark_charts.lines("t", "threads", "requests/s", lines)
+    assert len(set(re.findall(r'stroke-dasharray="([^"]+)"', svg))) == benchmark_charts.LINES - 1  # and a whole one
+    assert len(set(re.findall(r'<path d="(M[^"]+)" transform', svg))) == benchmark_charts.LINES
+
+
+def test_what_comes_from_elsewhere_is_text_in_the_page_and_in_the_summary(data: dict[str, Any]) -> None:
+    evil = "</pre><script>alert(1)</script> | \"'&"
+    data["subjects"][6].update(title=evil, commands=[evil], files={evil: evil}, server={"kind": "gevent", "x": evil})
+    data["subjects"][10]["family"] = evil
+    data["subjects"][11]["family"] = evil
+    data["claims"][0].update(text=evil, what=evil)
+    data["missing"].append({"subject": "gevent", "why": evil})
+    data["name"] = data["command"] = data["target"]["model"] = data["versions"][evil] = evil
+    files = benchmark_report.files(data)
+    assert "script" not in {tag for tag, _attributes in Page(files["index.html"]).found}
+    assert "<script" not in files["summary.md"]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in files["summary.md"].splitlines() if line.startswith("| ")}
+    assert widths == {6, 8}
+
+
+def test_the_same_data_give_the_same_bytes(data: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / DATA_NAME).write_text(json.dumps(data))
+    code = f"""
+import sys; sys.path[:0] = {[str(ROOT / ".collections")]!r}
+from hashlib import sha256
+from {PLUGINS}.plugin_utils import benchmark_report as report
+for name, text in report.files(report.read({str(tmp_path)!r})).items():
+    print(name, sha256(text.encode()).hexdigest())
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+    assert said.pop().count(b"\n") == 3
+
+
+def test_the_table_of_runs_holds_what_was_measured(data: dict[str, Any]) -> None:
+    data["runs"][0]["latency_ms"]["p99"] = None
+    data["runs"][1]["command"] = 'wrk -s "a, b"\n'
+    rows = [*csv.DictReader(benchmark_report.runs_table(data["runs"]).splitlines(keepends=True))]
+    assert len(rows) == len(data["runs"])
+    for row, one in zip(rows, data["runs"], strict=True):
+        for column, keys in benchmark_report.COLUMNS.items():
+            value = one
+            for key in keys:
+                value = value[key]
+            assert row[column] == ("" if value is None else str(value))
+
+
+def test_the_summary_is_short_and_has_the_answer_and_the_goals(data: dict[str, Any]) -> None:
+    text = benchmark_report.files(data)["summary.md"]
+    assert all(sentence in text for sentence in Figures(data).answer)
+    assert text.count("| yes |") + text.count("| no |") == len(Figures(data).goals)
+    assert "| hello | best that patches nothing | gthread-2x64 |" in text
+    assert len(text.splitlines()) < 60
+
+
+def test_one_host_for_client_and_servers_is_said(data: dict[str, Any]) -> None:
+    hint = "came from the measured host itself"
+    assert not any(hint in text for text in benchmark_report.files(data).values())
+    data["client"]["same_host"] = True
+    assert [hint in text for text in benchmark_report.files(data).values()] == [True, False, True]
+
+
+# The action
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    def _report(check_mode: bool = False, **args: Any) -> dict[str, Any]:
+        action = object.__new__(ActionModule)
+        args = {"path": str(tmp_path), **args}
+        action._task = SimpleNamespace(
+            args=args, check_mode=check_mode, async_val=0, action="baremetal.web.benchmark_report", diff=False
+        )
+        action._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+        action._supports_check_mode, action._supports_async = True, False
+        return action.run(task_vars={})
+
+    return _report
+
+
+def test_a_report_is_written_once(report: Callable[..., Any], tmp_path: Path, data: dict[str, Any]) -> None:
+    (tmp_path / DATA_NAME).write_text(json.dumps(data))
+    assert report(check_mode=True)["changed"]
+    assert [path.name for path in tmp_path.iterdir()] == [DATA_NAME]
+    first = report()
+    assert first["changed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [DATA_NAME, "index.html", "runs.csv", "summary.md"]
+    assert first["paths"] == [str(tmp_path / name) for name in ("index.html", "runs.csv", "summary.md")]
+    assert (len(first["answer"]), first["problems"]) == (3, [])
+    assert not report()["changed"]
+    (tmp_path / "runs.csv").unlink()
+    assert report()["changed"]
+
+
+def test_what_is_no_benchmark_is_refused(report: Callable[..., Any], tmp_path: Path, data: dict[str, Any]) -> None:
+    with pytest.raises(AnsibleError, match="has to be the directory of a benchmark"):
+        report()
+    (tmp_path / DATA_NAME).write_text('{"format": 1, "ru')
+    with pytest.raises(AnsibleError, match="is no JSON"):
+        report()
+    (tmp_path / DATA_NAME).write_text(json.dumps({**data, "format": 7}))
+    assert report()["failed"]
+    assert "its format is 7" in report()["msg"]
+
+
+def test_a_report_without_its_library_says_how_to_get_it_before_there_is_any_data(
+    report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert report(phase="check") == {"changed": False}
+    monkeypatch.setitem(sys.modules, "pygal", None)
+    with pytest.raises(AnsibleError, match=r"need pygal, .*-m pip install pygal` and try again\.$"):
+        report(phase="check")
+
+
+def test_whoever_installs_the_collection_with_its_dependencies_gets_the_library() -> None:
+    named = yaml.safe_load((ROOT / "meta/execution-environment.yml").read_text())["dependencies"]["python"]
+    assert "pygal" in (ROOT / named).read_text()
+    assert "pygal" in (ROOT / "requirements-dev.in").read_text().split()
+
+
+def test_the_data_of_a_report_are_left_as_they_are(data: dict[str, Any]) -> None:
+    before = copy.deepcopy(data)
+    benchmark_report.files(data)
+    problems(data)
+    assert data == before
