@@ -137,7 +137,7 @@ def pool(load: dict[str, Any], run: Runner) -> dict[str, Any]:
     number = load["connections"]
     place, _slash, path = load["url"].removeprefix("http://").partition("/")
 
-    def ask(_: int) -> tuple[float, int, str]:
+    def ask(dummy: int) -> tuple[float, int, str]:
         started = time.monotonic()
         try:
             with closing(http.client.HTTPConnection(place, timeout=60)) as connection:
