@@ -50,7 +50,7 @@ def wrk(load: dict[str, Any], run: Runner) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(WRK_SUMMARY)
         script.flush()
-        options = ["-t1", f"-c{load['connections']}", f"-d{load['seconds']}s", "--timeout", "10s"]
+        options = ["-t1", f"-c{load['connections']}", f"-d{load['seconds']}s", "--timeout", "2s"]
         command = ["wrk", *options, "-H", f"Host: {load['host']}", "-s", script.name, load["url"]]
         output = _output(command, run)
     command[command.index(script.name)] = "percentiles.lua"
@@ -73,7 +73,7 @@ def read_wrk(output: str) -> dict[str, Any]:
 
 def ab(load: dict[str, Any], run: Runner) -> dict[str, Any]:
     """Send a number of requests, each on a connection of its own, as the guide does."""
-    options = ["-q", "-l", "-s", "10", "-n", str(load["requests"]), "-c", str(load["connections"])]
+    options = ["-q", "-l", "-r", "-s", "10", "-n", str(load["requests"]), "-c", str(load["connections"])]
     command = ["ab", *options, "-H", f"Host: {load['host']}", load["url"]]
     return {"command": _line(command), **read_ab(_output(command, run))}
 
@@ -157,7 +157,7 @@ def pool(load: dict[str, Any], run: Runner) -> dict[str, Any]:
         "command": f"{number} requests at the same time: {load['url']}",
         "seconds": seconds,
         "requests": number,
-        "rate": number / seconds,
+        "rate": sum(not problem for _taken, _size, problem in answers) / seconds,
         "bytes": sum(size for _taken, size, _problem in answers),
         "latency_ms": {"p50": None, "p95": None, "p99": None, "max": longest * 1000},
         "errors": {name: sum(problem == name for _taken, _size, problem in answers) for name in NO_ERRORS},

@@ -131,7 +131,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask, port_holders
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils.usage import cpu_seconds, memory_bytes
 
@@ -164,6 +164,8 @@ class Subject:
         """Start it; return how long it took to answer."""
         with suppress(FileNotFoundError):
             os.unlink(self.socket)
+        if self.wanted["units"] and (holders := port_holders(self.place, [])):
+            raise SubjectError(f"{self.place} is held by {', '.join(sorted(holders))}; stop that, or measure elsewhere")
         started = time.monotonic()
         if self.program:
             self.supervisor.call("startProcessGroup", self.program, False)

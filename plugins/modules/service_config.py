@@ -252,13 +252,12 @@ import hashlib
 import os
 import pwd
 import re
-import shutil
 import time
 from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils import firewall, ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
 from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
 from ansible_collections.baremetal.web.plugins.module_utils.services import Refused, Service
@@ -266,8 +265,6 @@ from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_o
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import SupervisorError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
-FIREWALLS = ("firewall-cmd", "ufw")
-PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
 MARKS = "/run/baremetal.web"
 
 
@@ -460,7 +457,7 @@ def main() -> None:
         "changed": changed,
         "files": transaction.changed,
         "kept": kept,
-        "firewalls": [program for program in FIREWALLS if shutil.which(program, path=PLACES)],
+        "firewalls": [found.program for found in firewall.installed(module.run_command, "any")],
         "action": "none",
         "diff": transaction.diff(),
     }
@@ -508,6 +505,9 @@ def main() -> None:
         except (Refused, SupervisorError, OSError, KeyError) as error:
             transaction.undo()
             notes.revert()
+            # An account that was made is there still.
+            for name in filter(is_known, accounts):
+                notes.note("account", name)
             if units:
                 module.run_command(["systemctl", "daemon-reload"])
             if service:

@@ -54,7 +54,7 @@ class Plan:
             raise PlanError("Nothing is to be measured: benchmark_sets and benchmark_subjects are empty.")
         sets = dict(tables["sets"])
         if own:
-            sets["own"] = {**sets["servers"], "subjects": [{"server": {}, **one} for one in own]}
+            sets["own"] = {**sets["servers"], "subjects": [{"server": {}, "accesses": ["unix"], **one} for one in own]}
         # What all are compared with is always there.
         self.subjects = [
             {"title": one["name"], "set": name, "accesses": table.get("accesses", []), **one}
@@ -128,10 +128,15 @@ class Plan:
         return {"units": units, "place": subject["place"], "protocol": subject.get("protocol", "http")}
 
     def _loads(self, subject: Mapping[str, Any], access: str, number: int) -> Iterator[dict[str, Any]]:
+        seen = set()
         for name in subject["loads"].get(access, []):
             load = self.tables["loads"][name]
             path = self.tables["workloads"][load["workload"]]["path"]
             for connections in load.get("connections", [self.settings.connections]):
+                key = (load["workload"], load["tool"], connections)
+                if key in seen:
+                    continue
+                seen.add(key)
                 run = {
                     **{"subject": subject["name"], "access": access, "workload": load["workload"]},
                     **{"tool": load["tool"], "connections": connections, "round": number},

@@ -543,6 +543,9 @@ def _subject_problems(data: Mapping[str, Any]) -> Iterator[str]:
         chosen = [one["name"] for one in data["subjects"] if one.get(role)]
         if len(chosen) != 1:
             yield f"one subject has to be the {what}; here {listed(chosen) + ' are' if chosen else 'none is'}."
+        for one in data["missing"]:
+            if one["subject"] in chosen:
+                yield f"the {what} could not be measured: {one.get('why')}"
     asked = {run["subject"] for run in data["runs"]}
     missing = {one["subject"] for one in data["missing"]}
     for name in names:

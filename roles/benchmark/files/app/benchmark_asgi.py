@@ -13,7 +13,7 @@ async def answer(path: str, query: str) -> str:
         await asyncio.sleep(0.001)
         return f"我要吃{10 + 10 * 10}个苹果"
     if path == "/io-bound":
-        await asyncio.sleep(float(first.get("seconds", "0.05")))
+        await asyncio.sleep(min(float(first.get("seconds", "0.05")), 1))
         return "waited"
     if path == "/cpu-bound":
         return str(bits_of_product(int(first.get("n", "1000"))))
