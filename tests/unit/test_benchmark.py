@@ -95,6 +95,13 @@ class TestThePlan:
         assert [app["server"] for app in own.apps() if app["name"] == "bm-mine"] == [{"threads": 9}]
         assert {run["workload"] for run in runs(own) if run["subject"] == "mine"} == {"hello", "io", "constant"}
 
+    def test_what_is_asked_for_twice_is_measured_once(self) -> None:
+        made = Plan(
+            {"sets": SETS, "loads": LOADS, "workloads": WORKLOADS}, ["servers"], [], Settings(1, 1, 64, 1, 1, 1, "", "")
+        )
+        keys = [tuple(run.values()) for run in runs(made)]
+        assert len(set(keys)) == len(keys)
+
     def test_what_all_are_compared_with_is_measured_whatever_is_chosen(self) -> None:
         assert {run["subject"] for run in runs(plan("limits"))} > {"default", "seed000-gunicorn"}
 

@@ -273,6 +273,10 @@ def change(name: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
         (lambda data: data["runs"][0].update(rate=None), "it has no rate."),
         (lambda data: data["subjects"].append(subject("gevent")), "gevent is the name of 2 subjects."),
         (lambda data: data["missing"][0].update(why=""), "seed002-php is missing, and nothing says why."),
+        (
+            lambda data: data["missing"].append({"subject": "default", "why": "no answer"}),
+            "the untouched default could not be measured: no answer",
+        ),
         (without("seed003-threads", connections=1), "nothing was measured for a claim of guide 003: 10 that wait"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
