@@ -23,8 +23,8 @@ STAYS = (
 
 @pytest.fixture(scope="session")
 def results() -> Path:
-    (found,) = (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "results").iterdir()
-    return found
+    # Those of former runs are beside it; their names have the time.
+    return max((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "results").iterdir())
 
 
 @pytest.fixture(scope="session")
