@@ -91,11 +91,32 @@ options:
         elements: str
         default: []
   secret_files:
-    description: As O(files), but neither logged nor shown in a diff.
+    description: >-
+      As O(files), but neither logged nor shown in a diff. In their content V(@NAME.sha1@) and V(@NAME.sha256@) stand
+      for the hash, in hexadecimal, of the one of O(secrets) with that name.
     type: list
     elements: dict
     default: []
     suboptions: *file
+  secrets:
+    description: >-
+      Files with random letters and digits that the host makes once and keeps, and that never leave it; of mode 0600, or
+      0640 for a group.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What O(secret_files) call it.
+        type: str
+        required: true
+      path: *path
+      length:
+        description: Number of characters of a new one, at least 16.
+        type: int
+        default: 32
+      owner: *owner
+      group: *group
   account_files:
     description: >-
       As O(files), written before anything else and handed to C(systemd-sysusers), so that what follows may belong to
@@ -214,6 +235,17 @@ EXAMPLES = r"""
         content: "{{ lookup('ansible.builtin.template', 'static.conf.j2') }}"
     check: [nginx, -t]
 
+- name: Give a service a password that only the host knows
+  baremetal.web.service_config:
+    name: example.service
+    secrets:
+      - name: password
+        path: /etc/example/password
+    secret_files:
+      - path: /etc/example/users.conf
+        content: admin @password.sha256@
+    on_change: restart
+
 - name: Let a program of supervisord, which is there, take up a change
   baremetal.web.service_config:
     name: nginx.service
@@ -259,6 +291,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import firewall, ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
+from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import SecretError, filled, kept_secret
 from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
 from ansible_collections.baremetal.web.plugins.module_utils.services import Refused, Service
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_obstacle, port_holders
@@ -401,6 +434,19 @@ def main() -> None:
             "files": files(),
             # The contents are secret, the paths are not.
             "secret_files": {**files(no_log=True), "no_log": False},
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "path": {"type": "path", "required": True},
+                    "length": {"type": "int", "default": 32},
+                    "owner": {"type": "str", "default": "root"},
+                    "group": {"type": "str", "default": "root"},
+                },
+            },
             "account_files": files(),
             "absent": texts(elements="path"),
             "absent_if_packaged": texts(elements="path"),
@@ -433,11 +479,18 @@ def main() -> None:
     service = Service(module, wanted["name"], wanted["manager"], wanted["program"]) if wanted["name"] else None
     kept = [options["path"] for options in written(wanted) if is_kept(module, options)]
     account_paths = {options["path"] for options in wanted["account_files"]}
+    try:
+        secrets = {options["name"]: kept_secret(options) for options in wanted["secrets"]}
+    except SecretError as error:
+        module.fail_json(msg=f"{error} Nothing was changed.")
+    for options in wanted["secret_files"]:
+        options["content"] = filled(options["content"], secrets)
     transaction = Transaction(
         [
             *(Entry.file(options) for options in wanted["account_files"] if options["path"] not in kept),
             *(Entry.directory(options) for options in wanted["directories"]),
             *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
+            *secrets.values(),
             *(Entry.file(options, secret=True) for options in wanted["secret_files"] if options["path"] not in kept),
             *(service.entries() if service else []),
         ],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -216,51 +214,3 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(place: Path, mo
 def test_a_secret_file_without_a_mode_is_closed_to_others(tmp_path: Path, secret: bool, wanted: int) -> None:
     options = {"path": str(tmp_path / "file"), "content": "x", "mode": None, "owner": OWNER, "group": GROUP}
     assert Entry.file(options, secret=secret).mode == wanted
-
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a host's secret belongs to root")
-
-
-@as_root
-def test_a_secret_is_made_once_and_kept_and_only_its_hash_is_told(
-    run_module: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    path = tmp_path / "made" / "password"
-    first, second = (run_module("secret", {"path": str(path)}) for _ in range(2))
-    secret = path.read_text().strip()
-    assert (first["changed"], second["changed"]) == (True, False)
-    assert first["sha1"] == second["sha1"] == hashlib.sha1(secret.encode()).hexdigest()
-    assert secret not in str(first)
-    assert len(secret) >= 32
-    assert mode(path) == 0o600
-
-
-@as_root
-def test_a_secret_that_is_open_to_others_is_closed_and_stays_the_same(
-    run_module: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    path = tmp_path / "password"
-    path.write_text("chosen by somebody\n")
-    path.chmod(0o644)
-    assert run_module("secret", {"path": str(path)})["changed"]
-    assert (path.read_text(), mode(path)) == ("chosen by somebody\n", 0o600)
-
-
-def test_two_hosts_do_not_make_the_same_secret(
-    run_module: Callable[..., dict[str, Any]], tmp_path: Path, own_files: None
-) -> None:
-    one, other = (run_module("secret", {"path": str(tmp_path / name)}) for name in ("one", "other"))
-    assert one["sha1"] != other["sha1"]
-
-
-def test_a_secret_that_can_be_guessed_is_refused(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    result = run_module("secret", {"path": str(tmp_path / "password"), "length": 8})
-    assert result["failed"]
-    assert "8" in result["msg"]
-    assert not (tmp_path / "password").exists()
-
-
-def test_no_secret_is_made_in_check_mode(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    result = run_module("secret", {"path": str(tmp_path / "password")}, check_mode=True)
-    assert (result["changed"], result["sha1"]) == (True, "")
-    assert not (tmp_path / "password").exists()

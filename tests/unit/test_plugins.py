@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import importlib
 import inspect
 import json
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +26,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.web.plugins.action.release import ActionModule
 from ansible_collections.baremetal.web.plugins.filter.first_to_release import first_to_release
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
+from ansible_collections.baremetal.web.plugins.lookup import template
 from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve
 from conftest import HOST, PLUGINS, ROOT, run_ansible
@@ -38,7 +41,7 @@ def valid_args(action: str) -> frozenset[str]:
     return importlib.import_module(f"{PLUGINS}.action.{action}").ActionModule._VALID_ARGS
 
 
-MODULES, FILTERS, ACTIONS = names("modules"), names("filter"), names("action")
+MODULES, FILTERS, LOOKUPS, ACTIONS = (names(kind) for kind in ("modules", "filter", "lookup", "action"))
 
 
 class Intercepted(Exception):
@@ -75,10 +78,10 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, 
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Return the documentation of every module and filter as ansible-doc has it."""
+    """Return the documentation of every module, filter and lookup as ansible-doc has it."""
     place = tmp_path_factory.mktemp("doc")
     found: dict[str, dict[str, Any]] = {}
-    for kind, plugins in (("module", MODULES), ("filter", FILTERS)):
+    for kind, plugins in (("module", MODULES), ("filter", FILTERS), ("lookup", LOOKUPS)):
         out = run_ansible(place, "doc", "--json", "-t", kind, *(f"baremetal.web.{name}" for name in plugins))
         found[kind] = {name.rpartition(".")[2]: value for name, value in json.loads(out).items()}
     return found
@@ -438,3 +441,51 @@ def test_the_table_has_a_line_for_each_app_and_one_for_a_silent_host() -> None:
     assert [line.split()[0] for line in lines] == ["web1", "web1", "web2"]
     assert lines[0].index("healthy") == lines[1].index("answer 503") == head.index("health")
     assert "did not answer" in lines[2]
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_a_lookup_is_documented(documented: dict[str, dict[str, Any]], name: str) -> None:
+    document = documented["lookup"][name]
+    assert {"doc", "examples", "return"} <= {key for key, value in document.items() if value}
+    assert "_terms" in document["doc"]["options"]
+
+
+def test_a_template_is_what_it_is_with_ansible_s_own_lookup(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "part.j2").write_text("of {{ number + 1 }}, {{ template_path | basename }}\n")
+    text = "{% set number = number + 1 %}{{ number }} {% include 'part.j2' %} {{ given }}\n"
+    (tmp_path / "templates" / "text.j2").write_text("{{ ansible_managed | comment }}\n" + text)
+    tasks = [
+        {
+            "ansible.builtin.copy": {
+                "content": f"{{{{ lookup('{owner}.template', 'text.j2', template_vars={{'given': groups.all}}) }}}}",
+                "dest": str(tmp_path / owner),
+                "mode": "0644",
+            }
+        }
+        for owner in ("baremetal.web", "ansible.builtin")
+    ]
+    play = [{"hosts": "localhost", "gather_facts": False, "vars": {"number": 1}, "tasks": tasks}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    run_ansible(
+        tmp_path,
+        "playbook",
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        "play.yml",
+    )
+    ours, theirs = ((tmp_path / owner).read_text() for owner in ("baremetal.web", "ansible.builtin"))
+    assert ours == theirs
+    assert "2 of 3, text.j2" in ours
+
+
+def test_a_template_copies_no_variable_in_depth() -> None:
+    groups = {"all": ["web1", "web2"]}
+    copied = copy.deepcopy(template.Shared(groups=groups))
+    assert copied["groups"] is groups
+    copied["more"] = 1
+    assert "more" not in template.Shared(groups=groups)

@@ -19,6 +19,8 @@ import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.address_scope import address_scope
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import filled, kept_secret
 from ansible_collections.baremetal.web.plugins.modules import removal, service_config
 from conftest import GROUP, OWNER, ROOT, Systemd, run_ansible, wait_until
 
@@ -65,6 +67,12 @@ def test_every_supported_platform_has_a_server() -> None:
     assert sorted(PLATFORMS) == sorted(python["__python_platforms"])
 
 
+def kept(path: Path, secret: str) -> Entry:
+    """Return a secret that a host has."""
+    path.write_text(f"{secret}\n")
+    return kept_secret({"path": str(path), "length": 32, "owner": OWNER, "group": OWNER})
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Render all variants in one run of ansible-playbook; each has a directory of its own."""
@@ -72,8 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "packaged.conf").write_text(PACKAGED)
     tasks = yaml.safe_load((ROLE / "tasks" / "install.yml").read_text())
     (computed,) = [task["vars"] for task in tasks if task["name"] == "Configure and run Redis"]
-    words = {"__redis_secret": PASSWORD, "__redis_admin_secret": ADMIN}
-    hashes = {name: {"sha256": hashlib.sha256(word.encode()).hexdigest()} for name, word in words.items()}
+    secrets = {"apps": kept(place / "password", PASSWORD), "admin": kept(place / "admin-password", ADMIN)}
     facts = {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "12", "memtotal_mb": 3999}
     play_tasks: list[dict[str, Any]] = [{"ansible.builtin.set_fact": {**facts, "cacheable": True}}]
     for name, variables in VARIANTS.items():
@@ -81,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (directory / "data").mkdir(parents=True)
         platform = {"program": PROGRAM or "", "config": str(place / "packaged.conf"), "user": OWNER, "channels": "&*"}
         own = {"__redis_platform": {**platform, "data": str(directory / "data")}, "__redis_directory": str(directory)}
-        values = {"redis_port": PORT, "redis_memory": "64mb", **computed, **hashes, **own, **variables}
+        values = {"redis_port": PORT, "redis_memory": "64mb", **computed, **own, **variables}
         texts = ", ".join(f"lookup('ansible.builtin.template', '{TEMPLATES}/{file}.j2')" for file in FILES)
         content = f"{{{{ [__redis_check, {texts}] | to_json }}}}"
         copy = {"content": content, "dest": str(directory / "rendered.json"), "mode": "0600"}
@@ -94,7 +101,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_ansible(place, "playbook", "-i", "hosts.yml", "play.yml")
     for name in VARIANTS:
         for file, text in zip(FILES, json.loads((place / name / "rendered.json").read_text())[1:], strict=True):
-            (place / name / file).write_text(text)
+            (place / name / file).write_text(filled(text, secrets))
     return place
 
 
@@ -238,25 +245,6 @@ def test_an_append_only_file_that_is_newer_than_the_snapshot_is_not_given_up(run
     assert "Start once with redis_persistence: append-only" in done.stderr
     run.start("append-only")
     assert run.ask("GET", "number") == "1"
-
-
-@as_root
-def test_a_secret_can_be_read_by_one_group_and_opening_it_keeps_it(run_module: RunModule, tmp_path: Path) -> None:
-    path = tmp_path / "password"
-    first = run_module("secret", {"path": str(path)})
-    second = run_module("secret", {"path": str(path), "group": "daemon"})
-    again = run_module("secret", {"path": str(path), "group": "daemon"})
-    assert (second["changed"], again["changed"]) == (True, False)
-    assert (path.stat().st_mode & 0o777, path.group()) == (0o640, "daemon")
-    assert first["sha256"] == again["sha256"] == hashlib.sha256(path.read_text().strip().encode()).hexdigest()
-
-
-@as_root
-def test_a_secret_is_not_made_for_a_group_that_is_not_there(run_module: RunModule, tmp_path: Path) -> None:
-    result = run_module("secret", {"path": str(tmp_path / "password"), "group": "no-such-group"})
-    assert result["failed"]
-    assert "There is no group no-such-group" in result["msg"]
-    assert not (tmp_path / "password").exists()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -190,6 +191,86 @@ def test_a_secret_file_of_somebody_else_is_refused_too(change: Change, place: Pa
     entry = {"path": str(place / "theirs"), "content": "hunter2", "owner": OWNER, "group": GROUP}
     result = change(secret_files=[entry])
     assert f"{place}/theirs was not written by this collection" in result["msg"]
+
+
+# Secrets that a host makes.
+
+
+@pytest.fixture
+def keep(change: Change, place: Path) -> Change:
+    """Run the module with a secret, and a configuration that has its hashes."""
+
+    def _keep(password: Path | None = None, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+        own = {"owner": OWNER, "group": GROUP}
+        secret = {"name": "web", "path": str(password or place / "password"), **own, **more}
+        content = "password = @web.sha1@ @web.sha256@ of @web.sha3@, not @other.sha1@"
+        config = {"path": str(place / "config"), "content": content, **own}
+        return change(secrets=[secret], secret_files=[config], check_mode=check_mode)
+
+    return _keep
+
+
+def test_a_secret_is_made_once_and_only_its_hash_is_used(keep: Change, place: Path) -> None:
+    path = place / "made" / "password"
+    first, second = keep(path), keep(path)
+    secret = path.read_text().strip()
+    hashes = [hashlib.new(name, secret.encode()).hexdigest() for name in ("sha1", "sha256")]
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert len(secret) == 32
+    assert (place / "config").read_text() == f"password = {' '.join(hashes)} of @web.sha3@, not @other.sha1@"
+    assert secret not in str(first)
+    assert hashes[0] not in str(first)
+    assert str(path) in noted()
+
+
+@pytest.mark.parametrize(("group", "mode"), [("root", 0o600), ("nogroup", 0o640)])
+def test_a_secret_that_is_open_to_others_is_closed_and_stays_the_same(
+    keep: Change, place: Path, group: str, mode: int
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the group of a file is another one only where root says so")
+    (place / "password").write_text("chosen by somebody\n")
+    (place / "password").chmod(0o644)
+    assert keep(group=group)["changed"]
+    assert (place / "password").read_text() == "chosen by somebody\n"
+    assert (place / "password").stat().st_mode & 0o777 == mode
+    assert not keep(group=group)["changed"]
+
+
+def test_an_empty_file_is_no_secret(keep: Change, place: Path) -> None:
+    (place / "password").write_text("\n")
+    assert keep()["changed"]
+    assert len((place / "password").read_text().strip()) == 32
+
+
+def test_two_hosts_do_not_make_the_same_secret(keep: Change, place: Path) -> None:
+    paths = [place / "one", place / "other"]
+    for path in paths:
+        keep(path)
+    assert len({path.read_text() for path in paths}) == 2
+
+
+def test_a_secret_that_can_be_guessed_is_refused(keep: Change, place: Path) -> None:
+    result = keep(length=8)
+    assert result["failed"]
+    assert f"length of {place}/password is 8" in result["msg"]
+    assert not (place / "password").exists()
+    assert not (place / "config").exists()
+
+
+def test_a_secret_is_not_made_for_a_group_that_is_not_there(keep: Change, place: Path) -> None:
+    result = keep(group="no-such-group")
+    assert result["failed"]
+    assert "no-such-group" in result["msg"]
+    assert not (place / "password").exists()
+
+
+def test_no_secret_is_made_in_check_mode(keep: Change, place: Path) -> None:
+    result = keep(check_mode=True)
+    assert result["changed"]
+    assert "(secret)" in str(result["diff"])
+    assert "@web" not in str(result["diff"])
+    assert not (place / "password").exists()
 
 
 def test_a_file_of_ours_that_somebody_changed_is_made_ours_again(change: Change, place: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import hashlib
 import http.client
 import itertools
 import json
@@ -26,6 +25,8 @@ from unittest import mock
 import pytest
 import yaml
 
+from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import filled
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
 from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
@@ -84,8 +85,7 @@ def apache_site(publishes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def supervisord(**more: Any) -> dict[str, Any]:
-    secret = {"sha1": hashlib.sha1(PASSWORD.encode()).hexdigest()}
-    return {**task_variables("supervisor", "install"), "__supervisor_web_secret": secret, **more}
+    return {**task_variables("supervisor", "install"), **more}
 
 
 def wsgi(**keys: Any) -> dict[str, Any]:
@@ -126,8 +126,6 @@ REDIS = {
     **task_variables("redis", "install"),
     "redis_memory": "64mb",
     "redis_password_group": "wsgi-shop",
-    "__redis_secret": {"sha256": hashlib.sha256(PASSWORD.encode()).hexdigest()},
-    "__redis_admin_secret": {"sha256": hashlib.sha256(PASSWORD[::-1].encode()).hexdigest()},
 }
 
 RENDERINGS = {
@@ -791,7 +789,9 @@ def servers(text: Text, tmp_path: Path) -> Callable[[str], dict[str, dict[str, A
         moved = re.sub(
             r"(?<== )/(var|run|etc)/[^/\s]*(/[^/\s]*)?(?=/|$)", str(tmp_path), text(name), flags=re.MULTILINE
         )
-        config.write_text(re.sub(r"^chown = .*$", f"chown = {OWNER}:{GROUP}", moved, flags=re.MULTILINE))
+        ours = re.sub(r"^chown = .*$", f"chown = {OWNER}:{GROUP}", moved, flags=re.MULTILINE)
+        secret = Entry("/etc/supervisord/web-password", PASSWORD.encode(), 0o600, OWNER, GROUP)
+        config.write_text(filled(ours, {"web": secret}))
         server = options.ServerOptions()
         server.realize(["--configuration", str(config)])
         return {found["section"]: found for found in server.server_configs}
