@@ -11,7 +11,7 @@ module: benchmark_subject
 short_description: Run one subject of a benchmark, and count what it uses
 description:
   - A subject is an app of this collection, whose program is started alone, or commands in systemd units of their own,
-    which run as users without any rights. Afterwards its program is stopped again.
+    which run as users without any rights, but with an app's sockets. Afterwards its program is stopped again.
 options:
   state:
     description: >-
@@ -26,7 +26,7 @@ options:
     elements: str
     default: []
   app:
-    description: Name of the app; without one O(units) are run.
+    description: Name of the app.
     type: str
   root:
     description: Directory below which each app has its home.
@@ -61,7 +61,7 @@ options:
     type: bool
     default: false
   place:
-    description: Where the units answer, an ADDRESS:PORT.
+    description: Where the units answer, an ADDRESS:PORT; needed with O(units).
     type: str
     default: ""
   protocol:
@@ -73,18 +73,6 @@ options:
     description: The host name that is asked for.
     type: str
     default: localhost
-  path:
-    description: What is asked for at first.
-    type: str
-    default: /
-  warmup:
-    description: How many requests warm it up.
-    type: int
-    default: 200
-  patience:
-    description: Seconds within which it has to answer.
-    type: int
-    default: 30
 author: The baremetal.web authors (@baremetal-web)
 attributes:
   check_mode:
@@ -137,6 +125,8 @@ from ansible_collections.baremetal.web.plugins.module_utils.usage import cpu_sec
 
 SNAPSHOT = "/run/baremetal-benchmark.json"
 UNIT = "baremetal-benchmark-"
+WARMUP = 200  # requests
+PATIENCE = 30  # seconds for the first good answer
 # systemd.exec(5): an unprivileged user that exists while the unit runs; it sees the host's files, but writes to none.
 PROPERTIES = ("DynamicUser=yes", "RuntimeDirectory={unit}", "WorkingDirectory=/run/{unit}", "TimeoutStopSec=10")
 
@@ -153,12 +143,15 @@ class Subject:
         self.wanted = module.params
         self.supervisor = Supervisor()
         self.place, self.protocol = self.wanted["place"], self.wanted["protocol"]
-        self.program, self.socket = "", ""
+        self.program, self.socket, self.group = "", "", ""
         if self.wanted["app"]:
             home = Home(self.wanted["app"], self.wanted["root"])
             live = Activation(home, self.supervisor, home.current)
-            self.program, self.place, self.protocol = live.name, live.place, live.endpoint["protocol"]
-            self.socket = self.place if self.place.startswith("/") else ""
+            self.program = live.name
+            self.socket = live.place if live.place.startswith("/") else ""
+            self.group = str(os.stat(os.path.dirname(self.socket)).st_gid) if self.socket else ""
+            if not self.wanted["units"]:
+                self.place, self.protocol = live.place, live.endpoint["protocol"]
 
     def begin(self) -> dict[str, Any]:
         """Start it; return how long it took to answer."""
@@ -172,21 +165,22 @@ class Subject:
         for unit in self.wanted["units"]:
             name = f"{UNIT}{unit['name']}"
             settings = [f"--property={setting.format(unit=name)}" for setting in PROPERTIES]
+            settings += [f"--property=SupplementaryGroups={self.group}"] if self.group else []
             settings += [f"--setenv={name}={value}" for name, value in self.wanted["environment"].items()]
             self._systemd(["systemd-run", "--quiet", "--collect", "--unit", name, *settings, *unit["command"]])
         while problem := self._ask(2):
-            if time.monotonic() - started > self.wanted["patience"] or not all(self.roots()["server"]):
+            if time.monotonic() - started > PATIENCE or not all(self.roots()["server"]):
                 raise SubjectError(f"no good answer after {time.monotonic() - started:.0f} s: {problem}")
             time.sleep(0.01)
         taken = time.monotonic() - started
         with ThreadPoolExecutor(8) as threads:
-            list(threads.map(lambda _: self._ask(10), range(self.wanted["warmup"])))
+            list(threads.map(lambda _: self._ask(10), range(WARMUP)))
         self._note()
         return {"start_seconds": taken, "place": self.place}
 
     def _ask(self, seconds: float) -> str:
         try:
-            status = ask(self.place, self.wanted["path"], {"Host": self.wanted["host"]}, seconds, self.protocol)
+            status = ask(self.place, "/", {"Host": self.wanted["host"]}, seconds, self.protocol)
         except (OSError, http.client.HTTPException) as error:
             return f"no answer ({error})"
         return "" if status == 200 else f"answer {status}"
@@ -267,9 +261,6 @@ def main() -> None:
             "place": {"type": "str", "default": ""},
             "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
             "host": {"type": "str", "default": "localhost"},
-            "path": {"type": "str", "default": "/"},
-            "warmup": {"type": "int", "default": 200},
-            "patience": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
     )

@@ -112,10 +112,12 @@ class Plan:
         return found
 
     def _begin(self, subject: Mapping[str, Any], access: str) -> dict[str, Any]:
+        app = {}
         if "server" in subject:
             way = "unix" if access == "unix" else "tcp"
-            app = {"app": name_of(subject, way), "host": host_of(subject, way), "proxied": access != "direct"}
-            return app
+            app = {"app": name_of(subject, way), "host": host_of(subject, way)}
+        if "units" not in subject:
+            return {**app, "proxied": access != "direct"}
         units = [
             {
                 "name": unit["name"],
@@ -125,7 +127,7 @@ class Plan:
             for unit in subject["units"]
             if unit.get("access", access) == access
         ]
-        return {"units": units, "place": subject["place"], "protocol": subject.get("protocol", "http")}
+        return {**app, "units": units, "place": subject["place"], "protocol": subject.get("protocol", "http")}
 
     def _loads(self, subject: Mapping[str, Any], access: str, number: int) -> Iterator[dict[str, Any]]:
         seen = set()
@@ -145,7 +147,7 @@ class Plan:
 
     def _send(self, subject: Mapping[str, Any], access: str, tool: str, connections: int, path: str) -> dict[str, Any]:
         """Return what the tool is told; an empty C(place) stands for that of the app itself."""
-        if "server" in subject:
+        if "units" not in subject:
             place = "" if access == "direct" else f"{self.settings.address}:{self.settings.port}"
             host = host_of(subject, "unix" if access == "unix" else "tcp")
         else:

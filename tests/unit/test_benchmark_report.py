@@ -63,7 +63,7 @@ def data() -> dict[str, Any]:
     reference |= {"seed": "000", "files": {"gunicorn.py": "bind = '0.0.0.0:5000'\nworkers = 16\n"}}
     subjects = [
         subject("nginx-return", set="limits", server=None),
-        subject("hop-unix", set="limits", server=None),
+        subject("hop-unix", title="nginx to nginx", set="limits", server=None),
         reference,
         subject("seed003-threads", set="seeds", seed="003", server=None),
         subject("default", title="the untouched default", default=True, server={}),
@@ -222,7 +222,17 @@ def test_the_answer_is_three_sentences(data: dict[str, Any]) -> None:
     assert "where nothing may patch the app's world, as gevent does, gthread-2x64 for constant" in choice
     assert "on hello the untouched default gives 1.50 times the requests/s at 0.667 times the p99" in comparison
     assert "nginx answering by itself gives 90,000 requests/s, 10.0 times what gevent, the best" in distance
-    assert "costs the default 0.020 CPU s per 1,000 requests, 1.11 times nginx before nginx" in distance
+    assert "costs the default 0.020 CPU s per 1,000 requests, 1.11 times nginx to nginx (0.018)" in distance
+
+
+def test_the_hop_is_compared_with_what_is_asked_as_often(data: dict[str, Any]) -> None:
+    data["subjects"].append(subject("hop-app", title="the least before an app", set="limits", server={}))
+    for workload, proxy in (("constant", 0.16), ("hello", 0.01)):
+        data["runs"] += rounds("hop-app", workload, 5000, cpu_seconds={"server": 1, "proxy": proxy * 5})
+    figures = Figures(data)
+    assert "0.125 times the least before an app (0.160)" in figures.answer[2]
+    assert figures.goals[-1].what == "CPU of the proxy for the default, against the least before an app"
+    assert problems(data) == []
 
 
 def test_the_answer_names_nothing_when_there_is_nothing_to_name(data: dict[str, Any]) -> None:
