@@ -38,6 +38,14 @@ def pause(path, query, before=echo.pause):
     return before(path, query.partition("&")[0])
 
 echo.pause = pause
+
+def eager(environ, start_response):
+    # Computes, never waits, and notes who was answered in which order.
+    sum(range(100_000))
+    with open(os.path.join(os.environ["NOTES"], "order"), "a") as notes:
+        print(environ["PATH_INFO"], file=notes)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
 """
 
 

@@ -99,6 +99,7 @@ ONCE = [way for way in ways() if (way.protocol, way.place) == ("http", "unix")]
 ASCII_ONLY = [way for way in WAYS if (way.kind, way.interface) == ("granian", "wsgi")]
 KEPT = [way for way in WAYS if way.kind != "werkzeug"]
 SEVERAL = [way for way in ONCE if "workers" in way.variant["options"]]
+COOPERATIVE = [way for way in ONCE if "gevent" in (way.kind, way.worker_class)]
 WEBSOCKETS = [way for way in ONCE if way.interface in way.variant["websocket_interfaces"]]
 
 
@@ -325,6 +326,32 @@ def test_a_server_ends_when_it_is_asked_to_while_it_loads_the_app(tmp_path: Path
         assert release.stop(6)[1] < 5
     finally:
         release.end()
+
+
+@pytest.mark.parametrize("way", COOPERATIVE, ids=str)
+def test_a_connection_whose_requests_are_all_there_leaves_others_their_turn(tmp_path: Path, way: Way) -> None:
+    release = Release(tmp_path, way._replace(entrypoint="noting:eager").app(workers="1"))
+    request = "GET {} HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+    try:
+        release.start()
+        with connect(release.place, 10) as eager, connect(release.place, 10) as other:
+            for connection in (eager, other):
+                connection.sendall(request.format("/").encode())
+                assert connection.recv(1)
+                connection.recv(4096)
+            eager.sendall((request.format("/eager") * 150).encode())
+            assert eager.recv(1)
+            other.sendall(request.format("/other").encode())
+            seen = release.until(
+                lambda: (found := noted(release)).count("/eager") == 150 and "/other" in found and found
+            )
+        assert seen.index("/other") < 75
+    finally:
+        release.end()
+
+
+def noted(release: Release) -> list[str]:
+    return (release.notes / "order").read_text().split()
 
 
 def test_uwsgi_shows_its_statistics_on_the_port_of_the_slot_alone(release: Callable[..., Release]) -> None:
