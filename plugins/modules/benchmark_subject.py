@@ -199,23 +199,22 @@ class Subject:
     def _main_process(self, unit: str) -> int:
         return int(self._systemd(["systemctl", "show", "--property=MainPID", "--value", unit]) or 0)
 
-    def _used(self) -> dict[str, float]:
-        return {group: cpu_seconds(roots) for group, roots in self.roots().items()}
-
-    def _note(self) -> dict[str, float]:
-        used = self._used()
-        write_file(SNAPSHOT, json.dumps(used).encode(), 0o600)
-        return used
+    def _note(self) -> dict[str, Any]:
+        roots = self.roots()
+        noted = {"roots": roots, "cpu_seconds": {group: cpu_seconds(found) for group, found in roots.items()}}
+        write_file(SNAPSHOT, json.dumps(noted).encode(), 0o600)
+        return noted
 
     def count(self) -> dict[str, Any]:
         """Return what it has used since the last time."""
         with open(SNAPSHOT, encoding="utf-8") as stream:
             before = json.load(stream)
         now = self._note()
-        return {
-            "cpu_seconds": {group: now[group] - before[group] for group in now},
-            "memory_bytes": {group: memory_bytes(roots) for group, roots in self.roots().items()},
-        }
+        if now["roots"] != before["roots"]:
+            raise SubjectError("it has ended and was started again while it was measured; its log says why")
+        used = {group: seconds - before["cpu_seconds"][group] for group, seconds in now["cpu_seconds"].items()}
+        memory = {group: memory_bytes(roots) for group, roots in now["roots"].items()}
+        return {"cpu_seconds": used, "memory_bytes": memory}
 
     def _systemd(self, command: list[str]) -> str:
         status, output, said = self.module.run_command(command)
