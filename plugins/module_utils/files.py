@@ -138,17 +138,19 @@ class Transaction:
         return before is None or tuple(before) != wanted
 
     def diff(self) -> list[dict[str, str]]:
-        """Return Ansible's diff; the content of a secret file is not shown."""
+        """Return Ansible's diff; of a secret file, and of one that goes and others cannot read, no content is shown."""
         shown = []
         wanted = {entry.path: entry for entry in self.entries}
         for path in self.changed:
             before, entry = self.before[path], wanted.get(path)
             texts = []
+            closed = entry is None and before is not None and not before.mode & stat.S_IROTH
             for content, mode in (
                 (before and before.content, before.mode if before else None),
                 (entry and entry.content, entry.mode if entry else None),
             ):
-                text = "(secret)\n" if entry and entry.secret and content else (content or b"").decode(errors="replace")
+                secret = closed or (entry is not None and entry.secret)
+                text = "(secret)\n" if secret and content else (content or b"").decode(errors="replace")
                 texts.append(text if mode is None else f"{text}# mode {mode:04o}\n")
             shown.append({"before_header": path, "after_header": path, "before": texts[0], "after": texts[1]})
         return shown
@@ -158,7 +160,10 @@ class Transaction:
         for entry in self.entries:
             if entry.path not in self.changed:
                 continue
-            uid, gid = pwd.getpwnam(entry.owner).pw_uid, grp.getgrnam(entry.group).gr_gid
+            uid, gid = user_id(entry.owner), group_id(entry.group)
+            if uid is None or gid is None:
+                missing = f"user {entry.owner}" if uid is None else f"group {entry.group}"
+                raise LookupError(f"There is no {missing}, which {entry.path} is to belong to.")
             self._make_parents(entry.path)
             if entry.content is None:
                 make_directory(entry.path, entry.mode, uid, gid)

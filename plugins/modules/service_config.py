@@ -483,15 +483,15 @@ def main() -> None:
         secrets = {options["name"]: kept_secret(options) for options in wanted["secrets"]}
     except SecretError as error:
         module.fail_json(msg=f"{error} Nothing was changed.")
-    for options in wanted["secret_files"]:
-        options["content"] = filled(options["content"], secrets)
+    # Not in place: Ansible shows a module's parameters, and knows their secrets as they were given.
+    secret_files = [{**options, "content": filled(options["content"], secrets)} for options in wanted["secret_files"]]
     transaction = Transaction(
         [
             *(Entry.file(options) for options in wanted["account_files"] if options["path"] not in kept),
             *(Entry.directory(options) for options in wanted["directories"]),
             *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
             *secrets.values(),
-            *(Entry.file(options, secret=True) for options in wanted["secret_files"] if options["path"] not in kept),
+            *(Entry.file(options, secret=True) for options in secret_files if options["path"] not in kept),
             *(service.entries() if service else []),
         ],
         [*unwanted(module), *(service.absent() if service else [])],
@@ -551,11 +551,13 @@ def main() -> None:
                 judge(module)
             if units or (service and cut_off):
                 module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-            # A service has nothing to take up where only an account was missing.
-            if service and ({*transaction.changed} - account_paths or not settled or cut_off or outdated):
+            # A service has nothing to take up where only an account was missing, or a secret was open to others: a new
+            # one changes the file that has its hash.
+            unread = account_paths | {entry.path for entry in secrets.values()}
+            if service and ({*transaction.changed} - unread or not settled or cut_off or outdated):
                 applying = True
                 result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
-        except (Refused, SupervisorError, OSError, KeyError) as error:
+        except (Refused, SupervisorError, OSError, LookupError) as error:
             transaction.undo()
             notes.revert()
             # An account that was made is there still.

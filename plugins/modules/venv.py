@@ -76,6 +76,7 @@ python:
 """
 
 import os
+import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
@@ -109,6 +110,8 @@ def main() -> None:
     )
     wanted = module.params
     path, name, requirements = wanted["path"], wanted["name"], wanted["requirements"]
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        module.fail_json(msg=f"name is {name!r}, which cannot be the name of a file (letters, digits, . _ -).")
     try:
         python = find_interpreter(wanted["version"])
         changed = not is_installed(path, name, requirements, python)

@@ -75,7 +75,6 @@ _DICTIONARY_PATTERNS = {
         "log_maxbytes": r"\d+(KB|MB|GB)?",
     },
     "python_conda": {"prefix": r"(/[A-Za-z0-9._+-]+)+", "channels": r"[A-Za-z0-9/][!-~]*"},
-    "python_venv": {"name": r"[A-Za-z0-9._-]+"},
     "python_path": {"name": r"[A-Za-z0-9._-]+", "directories": r"[A-Za-z0-9._/*-]+"},
 }
 # Names whose user, program or log would be somebody else's.

@@ -784,7 +784,6 @@ def alternative(file: str) -> dict[str, Any]:
         ("supervisor_program", {"name": "a", "user": "root\nx"}, "root"),
         ("supervisor_program", {"name": "a", "umask": "9"}, "9"),
         ("python_path", {"name": "a", "directories": ["/opt/$(id)/bin"]}, "$(id)"),
-        ("python_venv", {"path": "/a", "requirements": "", "name": "../a"}, "../a"),
     ],
 )
 def test_a_typed_dictionary_with_a_value_that_means_more_than_it_says_is_refused(

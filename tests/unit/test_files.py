@@ -114,7 +114,7 @@ def test_undo_works_after_a_write_that_broke_off(place: Path) -> None:
     before = snapshot(place)
     theirs = file_entry(place / "other")._replace(owner="no-such-user")
     transaction = Transaction([file_entry(place / "made" / "file"), file_entry(place / "file"), theirs], [])
-    with pytest.raises(KeyError):
+    with pytest.raises(LookupError, match=f"There is no user no-such-user, which {place}/other is to belong to"):
         transaction.write()
     transaction.undo()
     assert snapshot(place) == before
@@ -163,6 +163,12 @@ def test_the_diff_of_a_removed_file_shows_what_is_lost(place: Path) -> None:
     (shown,) = Transaction([], [str(place / "gone")]).diff()
     assert shown["before"].startswith("to be removed\n")
     assert shown["after"] == ""
+
+
+def test_the_diff_of_a_removed_file_that_others_cannot_read_does_not_show_it(place: Path) -> None:
+    (place / "gone").chmod(0o640)
+    (shown,) = Transaction([], [str(place / "gone")]).diff()
+    assert (shown["before"], shown["after"]) == ("(secret)\n# mode 0640\n", "")
 
 
 def test_a_file_is_never_open_to_more_users_than_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

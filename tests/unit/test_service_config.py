@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import Transaction, read_state
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import thaw
 from ansible_collections.baremetal.web.plugins.modules import service_config as module
-from conftest import GROUP, OWNER, StandIns, Systemd
+from conftest import GROUP, OWNER, ROOT, StandIns, Systemd
 
 Change = Callable[..., dict[str, Any]]
 UNIT = "web.service"
@@ -200,12 +201,14 @@ def test_a_secret_file_of_somebody_else_is_refused_too(change: Change, place: Pa
 def keep(change: Change, place: Path) -> Change:
     """Run the module with a secret, and a configuration that has its hashes."""
 
-    def _keep(password: Path | None = None, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+    def _keep(
+        password: Path | None = None, check_mode: bool = False, service: str | None = None, **more: Any
+    ) -> dict[str, Any]:
         own = {"owner": OWNER, "group": GROUP}
         secret = {"name": "web", "path": str(password or place / "password"), **own, **more}
         content = "password = @web.sha1@ @web.sha256@ of @web.sha3@, not @other.sha1@"
         config = {"path": str(place / "config"), "content": content, **own}
-        return change(secrets=[secret], secret_files=[config], check_mode=check_mode)
+        return change(name=service, secrets=[secret], secret_files=[config], check_mode=check_mode)
 
     return _keep
 
@@ -263,6 +266,33 @@ def test_a_secret_is_not_made_for_a_group_that_is_not_there(keep: Change, place:
     assert result["failed"]
     assert "no-such-group" in result["msg"]
     assert not (place / "password").exists()
+
+
+def test_a_service_has_nothing_to_take_up_where_only_a_secret_was_open_to_others(
+    keep: Change, place: Path, systemd: Systemd
+) -> None:
+    systemd.add(UNIT)
+    assert keep(service=UNIT)["action"] != "none"
+    before = len(systemd.calls)
+    (place / "password").chmod(0o644)
+    result = keep(service=UNIT)
+    assert (result["changed"], result["action"]) == (True, "none")
+    assert len(systemd.calls) == before
+    assert (place / "password").stat().st_mode & 0o777 == 0o600
+
+
+def test_neither_a_secret_nor_its_hash_is_told(place: Path) -> None:
+    path = place / "password"
+    path.write_text("chosen by somebody\n")
+    file = {"path": str(place / "config"), "content": "a line with @web.sha256@"}
+    arguments = {"secrets": [{"name": "web", "path": str(path)}], "secret_files": [file], "_ansible_check_mode": True}
+    command = [sys.executable, "-m", module.__name__]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+    said = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said)["changed"]
+    assert hashlib.sha256(b"chosen by somebody").hexdigest() not in said
+    assert "chosen" not in said
 
 
 def test_no_secret_is_made_in_check_mode(keep: Change, place: Path) -> None:

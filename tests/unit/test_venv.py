@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,16 @@ def test_an_environment_whose_interpreter_went_away_has_nothing_installed(enviro
     (environment / "bin" / "python").unlink()
     (environment / "bin" / "python").symlink_to("/usr/bin/python3.99")
     assert not is_installed(str(environment), "main", "flask==3.1\n", sys.executable)
+
+
+@pytest.mark.parametrize("name", ["../a", "web/app", ""])
+def test_a_set_whose_name_is_not_that_of_a_file_is_refused(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, name: str
+) -> None:
+    result = run_module("venv", {"path": str(tmp_path / "venv"), "requirements": "", "name": name})
+    assert result["failed"]
+    assert repr(name) in result["msg"]
+    assert not (tmp_path / "venv").exists()
 
 
 def test_the_end_of_what_a_failed_command_said_is_in_the_error() -> None:

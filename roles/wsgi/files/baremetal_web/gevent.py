@@ -29,15 +29,19 @@ def main() -> None:
         waiting: set[Any] = set()
 
         class Handler(pywsgi.WSGIHandler):
+            def handle_one_request(self) -> Any:
+                """Let other connections have their turn: one whose next request is there already would go on and on."""
+                result = super().handle_one_request()
+                if result is True:
+                    gevent.sleep(1e-9)  # after sleep(0) gevent goes on for 5 ms before it looks for them
+                return result
+
             def read_requestline(self) -> Any:
                 """Wait for the next request; when the server stops, there is none."""
                 if server.closed:
                     return ""
                 waiting.add(gevent.getcurrent())
                 try:
-                    # Let the others have their turn: one whose next request is there already would go on and on.
-                    # After sleep(0) gevent goes on for 5 ms before it looks for them.
-                    gevent.sleep(1e-9)
                     return super().read_requestline()
                 finally:
                     waiting.discard(gevent.getcurrent())
