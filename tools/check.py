@@ -17,8 +17,14 @@ from .matrix import Progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-# What tests drive on this machine, from the distribution: a browser, and what the sample app counts in.
-PROGRAMS = {"chromium": "chromium", "chromium-driver": "chromedriver", "redis-server": "redis-server"}
+# What tests drive on this machine, from the distribution: a browser, the web servers, what the sample app counts in.
+PROGRAMS = {
+    "chromium": "chromium",
+    "chromium-driver": "chromedriver",
+    "nginx": "nginx",
+    "apache2-bin": "apache2",
+    "redis-server": "redis-server",
+}
 # These share a fleet, which `default` has to meet clean and `remove` leaves so; the others bring hosts of their own.
 SHARING = (
     "default",

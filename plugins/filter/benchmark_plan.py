@@ -17,7 +17,7 @@ options:
     type: dict
     required: true
   chosen:
-    description: Names of the sets.
+    description: Names of the sets; a list, or text with commas between them.
     type: list
     elements: str
     required: true
@@ -71,7 +71,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Pla
 
 def benchmark_plan(
     tables: dict[str, Any],
-    chosen: list[str],
+    chosen: list[str] | str,
     own: list[dict[str, Any]],
     *,
     rounds: int,
@@ -83,13 +83,18 @@ def benchmark_plan(
     address: str,
     source: str,
 ) -> dict[str, Any]:
-    """Return C(apps), C(groups), C(subjects) and C(tools)."""
-    settings = Settings(rounds, seconds, connections, requests, repetitions, port, address, source)
+    """Return C(apps), C(groups), C(subjects) and C(tools); C(sets) and C(settings) in their types."""
     try:
-        plan = Plan(tables, chosen, own, settings)
+        settings = Settings(rounds, seconds, connections, requests, repetitions, port, address, source)
+        # What is given with -e benchmark_sets=limits,nginx is text.
+        sets = chosen.split(",") if isinstance(chosen, str) else chosen
+        plan = Plan(tables, sets, own, settings)
     except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
-    return {"apps": plan.apps(), "groups": plan.groups(), "subjects": plan.described(), "tools": plan.tools()}
+    return {
+        **{"apps": plan.apps(), "groups": plan.groups(), "subjects": plan.described(), "tools": plan.tools()},
+        **{"sets": sets, "settings": {name: getattr(settings, name) for name in Settings.NUMBERS}},
+    }
 
 
 class FilterModule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 # Hosts of the plan's own names are never looked up: https://www.rfc-editor.org/rfc/rfc6761#section-6.4
 DOMAIN = "benchmark.invalid"
@@ -34,6 +34,16 @@ class Settings:
     # How the client and the target itself reach the target's nginx.
     address: str
     source: str
+
+    NUMBERS: ClassVar = ("rounds", "seconds", "connections", "requests", "repetitions", "port")
+
+    def __post_init__(self) -> None:
+        for name in self.NUMBERS:
+            given = getattr(self, name)
+            # What is given with -e KEY=VALUE is text.
+            if not str(given).isdecimal() or int(given) < 1:
+                raise PlanError(f"benchmark_{name} is {given!r}; it has to be a whole number of at least 1.")
+            object.__setattr__(self, name, int(given))
 
 
 class Plan:

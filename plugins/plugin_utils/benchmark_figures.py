@@ -21,6 +21,8 @@ BEHIND = 0.9
 # From them a configuration is chosen; guides and limits are what it is compared with.
 CHOSEN_FROM = ("servers", "sweep", "own")
 CHARTED = ("servers", "own")
+# nginx before nginx: never chosen from, nor compared with an app.
+WITHOUT_APP = ("limits", "nginx")
 THROUGH_NGINX = ("unix", "tcp")
 TOOL = "wrk"
 PER = 1000
@@ -248,8 +250,8 @@ class Figures:
         return [*(name for name in self.data["workloads"] if name in asked)]
 
     def _main(self, key: Key) -> bool:
-        limit = dig(self.subjects, key.subject, "set") == "limits"
-        return key.tool == TOOL and key.access in THROUGH_NGINX and not limit
+        without = dig(self.subjects, key.subject, "set") in WITHOUT_APP
+        return key.tool == TOOL and key.access in THROUGH_NGINX and not without
 
     def connections(self, workload: str) -> int | None:
         """Return at how many connections most were asked, so that they can be compared."""
@@ -306,6 +308,15 @@ class Figures:
             found.setdefault(cell.key.subject, []).extend(dig(run, *FIGURES[figure]) for run in cell.runs)
         spreads = {subject: Spread.of(values) for subject, values in found.items()}
         return {subject: spread for subject, spread in spreads.items() if spread.median}
+
+    @cached_property
+    def settings(self) -> dict[str, list[Cell]]:
+        """Return for each workload what nginx's own settings cost, in the order of the data."""
+        found: dict[str, list[Cell]] = {}
+        for key, cell in self.cells.items():
+            if dig(self.subjects, key.subject, "set") == "nginx" and cell["cpu_proxy"]:
+                found.setdefault(key.workload, []).append(cell)
+        return found
 
     # Curves
 

@@ -183,6 +183,7 @@ def page(figures: Figures) -> str:
         claims=_claims(figures),
         workload_charts=_workload_charts(figures),
         subject_charts=_subject_charts(figures),
+        settings_charts=_settings_charts(figures),
         curves=_family_charts(figures),
         connections=_connection_charts(figures),
         cells=_cells(figures),
@@ -279,6 +280,24 @@ def _subject_charts(figures: Figures) -> list[tuple[str, Any]]:
                 median, least, most = (value / scale for value in spread if value is not None)
                 bars.append(charts.Bar(label, (median,), number(median), least, most, fill))
         drawn += [(title, _safe(charts.bars(title, unit, bars)))] if bars else []
+    return drawn
+
+
+def _settings_charts(figures: Figures) -> list[tuple[str, Any]]:
+    """Return for each workload a chart of what nginx's own settings cost."""
+    drawn = []
+    for workload, cells in figures.settings.items():
+        bars = []
+        for cell in cells:
+            one = cell.spread("cpu_proxy")
+            fill = "plain" if cell.clean else "errors"
+            bars.append(
+                charts.Bar(
+                    figures.title(cell.key.subject), (one.median,), number(one.median), one.least, one.most, fill
+                )
+            )
+        svg = charts.bars(f"CPU of nginx, {workload}", "CPU s per 1,000 requests", bars)
+        drawn.append((figures.workload(workload), _safe(svg)))
     return drawn
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.baremetal.web.plugins.filter.benchmark_plan import benchmark_plan
 from ansible_collections.baremetal.web.plugins.module_utils import usage
 from ansible_collections.baremetal.web.plugins.module_utils.load_tools import LoadError, read_ab, read_siege, send
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
@@ -93,7 +94,8 @@ class TestThePlan:
     def test_subjects_of_ones_own_are_measured_as_those_of_the_role(self) -> None:
         own = plan(own=[{"name": "mine", "title": "Mine", "server": {"threads": 9}, "accesses": ["unix"]}])
         assert [app["server"] for app in own.apps() if app["name"] == "bm-mine"] == [{"threads": 9}]
-        assert {run["workload"] for run in runs(own) if run["subject"] == "mine"} == {"hello", "io", "constant"}
+        workloads = {run["workload"] for run in runs(own) if run["subject"] == "mine"}
+        assert workloads == {"hello", "io", "constant", "large"}
 
     def test_what_is_asked_for_twice_is_measured_once(self) -> None:
         made = Plan(
@@ -116,6 +118,20 @@ class TestThePlan:
     def test_what_cannot_be_planned_is_refused(self, chosen: list[str], own: list[dict], sentence: str) -> None:
         with pytest.raises(PlanError, match=sentence):
             plan(*chosen, own=own)
+
+    @pytest.mark.parametrize("given", ["x", "-1", 0, "", 1.5])
+    def test_a_number_that_is_none_is_refused_by_its_name(self, given: Any) -> None:
+        with pytest.raises(PlanError, match=f"benchmark_seconds is {given!r}; it has to be a whole number"):
+            Settings(2, given, 100, 1000, 5, 18090, "", "")
+
+    def test_what_is_given_on_the_command_line_is_text(self) -> None:
+        settings = Settings("2", "3", "100", "1000", "5", "18090", SETTINGS.address, SETTINGS.source)
+        assert settings == SETTINGS
+        tables = {"sets": SETS, "loads": LOADS, "workloads": WORKLOADS}
+        numbers = {name: str(getattr(SETTINGS, name)) for name in Settings.NUMBERS}
+        found = benchmark_plan(tables, "limits,nginx", [], address="", source="", **numbers)
+        assert found["sets"] == ["limits", "nginx"]
+        assert found["settings"] == {name: int(number) for name, number in numbers.items()}
 
     def test_every_file_that_a_subject_names_is_there(self) -> None:
         named = {name for subject in plan(*SETS).described() for name in subject["file_names"]}

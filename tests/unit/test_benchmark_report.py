@@ -83,6 +83,10 @@ def data() -> dict[str, Any]:
     runs += [one for at in (1, 16) for one in rounds("default", "hello", 500 * at**0.5, connections=at)]
     runs += rounds("nginx-return", "constant", 90000, access="direct", cpu_seconds={"server": 1, "proxy": 0})
     runs += rounds("hop-unix", "constant", 30000, cpu_seconds={"server": 0.1, "proxy": 0.54})
+    for rate, name in ((40000, "nginx-least"), (30000, "nginx-log")):
+        subjects.append(subject(name, title=f"settings: {name}", set="nginx", server=None))
+        runs += rounds(name, "constant", rate, cpu_seconds={"server": 0.1, "proxy": 900 / rate})
+        runs += rounds(name, "large", rate / 2, cpu_seconds={"server": 0.1, "proxy": 900 / rate})
     runs += rounds("seed000-gunicorn", "hello", 5000, access="direct", tool="ab")
     pool = {"access": "direct", "tool": "pool"}
     runs += rounds("seed003-threads", "pool-io", 2, connections=1, **pool)
@@ -92,7 +96,7 @@ def data() -> dict[str, Any]:
     of_003 = {"seed": "003", "what": "10 that wait", "subject": "seed003-threads", "metric": "multiple"}
     of_003 |= {"tool": "pool", "workload": "pool-io", "connections": 10, "value": 5.0, "unit": "times one request"}
     of_php = {"seed": "002", "what": "PHP", "subject": "seed002-php", "access": "tcp", "value": 1540.39}
-    titles = {**SHARES, "pool-io": 0}
+    titles = {**SHARES, "pool-io": 0, "large": 0}
     return {
         **{"format": 1, "name": "first", "started": "2026-11-21T14:50:00Z", "ended": "2026-11-21T15:50:00Z"},
         **{"seconds": 3600, "collection": "0.1.0", "command": "ansible-playbook baremetal.web.benchmark -i staging"},
@@ -235,6 +239,19 @@ def test_the_hop_is_compared_with_what_is_asked_as_often(data: dict[str, Any]) -
     assert problems(data) == []
 
 
+def test_settings_of_nginx_have_their_charts_and_are_compared_with_nothing_else(data: dict[str, Any]) -> None:
+    figures = Figures(data)
+    assert {name: [cell.key.subject for cell in cells] for name, cells in figures.settings.items()} == {
+        workload: ["nginx-least", "nginx-log"] for workload in ("constant", "large")
+    }
+    assert "large" not in figures.workloads
+    assert "nginx-least" not in {cell.key.subject for cell in figures.compared("constant")}
+    page = benchmark_report.page(figures)
+    settings = page[page.index('id="settings"') : page.index('id="scaling"')]
+    assert settings.count("<svg") == 2
+    assert settings.count("settings: nginx-log") >= 2
+
+
 def test_the_answer_names_nothing_when_there_is_nothing_to_name(data: dict[str, Any]) -> None:
     data["runs"] = []
     choice, comparison, distance = Figures(data).answer
@@ -353,7 +370,7 @@ def test_the_page_has_its_parts_in_order_and_every_chart_has_a_unit(data: dict[s
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     charts = re.findall(r'<svg class="chart".*?</svg>', text, re.DOTALL)
-    assert len(charts) == 5 * 3 + 2 + 1 + 1
+    assert len(charts) == 5 * 3 + 2 + 2 + 1 + 1
     assert all(
         re.search(r'class="title"[^>]*>[^<]*(/s|ms|CPU s|MiB|s from|threads|connections)', one) for one in charts
     )

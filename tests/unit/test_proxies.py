@@ -56,6 +56,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Access-Control-Allow-Origin", "https://app.example")
         self.send_header("Access-Control-Allow-Credentials", "true")
+        for number in range(int(query.get("cookies", ["0"])[0])):
+            self.send_header("Set-Cookie", f"c{number}=" + "x" * 1000)
         self.end_headers()
         self.wfile.write(body)
 
@@ -84,7 +86,11 @@ class Handler(socketserver.StreamRequestHandler):
         pairs = list(zip(words[::2], words[1::2]))
         body = json.dumps({"server": sys.argv[2], "variables": pairs}).encode()
         self.rfile.read(int(dict(pairs).get("CONTENT_LENGTH") or 0))
-        self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+        self.wfile.write(b"HTTP/1.1 200 OK\\r\\n")
+        cookies = dict(pairs)["QUERY_STRING"].partition("cookies=")[2]
+        for number in range(int(cookies or 0)):
+            self.wfile.write(b"Set-Cookie: c%d=%s\\r\\n" % (number, b"x" * 1000))
+        self.wfile.write(b"Content-Length: %d\\r\\n\\r\\n" % len(body) + body)
 
 class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads, request_queue_size = True, 128
@@ -292,10 +298,17 @@ CLAIMS = {
 }
 
 
+@pytest.mark.parametrize("path", ["/api/", "/w/"])
+def test_an_app_may_answer_with_a_dozen_large_cookies(ask: Ask, path: str) -> None:
+    answer = ask(f"{path}?cookies=12")
+    assert answer.status == 200
+    assert len(answer.all("Set-Cookie")) == 12
+
+
 @pytest.mark.parametrize(("path", "prefix"), [("/api/x", "/api"), ("/x", "")])
 @pytest.mark.parametrize("connection", ["close", "close, X-Forwarded-Proto, X-Real-IP, SCRIPT_NAME"])
 def test_a_server_learns_who_asked_and_for_what_and_no_client_can_say_otherwise(
-    ask: Ask, path: str, prefix: str, connection: str
+    ask: Ask, proxy: str, path: str, prefix: str, connection: str
 ) -> None:
     arrived = ask(path, **CLAIMS, Connection=connection).arrived
     assert not [name for name, value in arrived.items() if "evil" in value]
@@ -307,6 +320,8 @@ def test_a_server_learns_who_asked_and_for_what_and_no_client_can_say_otherwise(
         "x-forwarded-proto": "http",
         "x-forwarded-port": str(PORT),
         **({"x-forwarded-prefix": prefix, "script_name": prefix} if prefix else {}),
+        # httpd tells all apps of a site what those over uwsgi need.
+        **({"x-request-uri": path} if proxy == "apache" else {}),
     }
     names = {name for name in arrived if name.startswith("x-") or "_" in name} | {"host"}
     assert {name: arrived[name] for name in names} == expected

@@ -5,7 +5,8 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ STORAGE_MARK = STORAGE / ".made-by-baremetal-fleet"
 HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman")
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", *HELPERS])
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+POLICY = Path("/usr/sbin/policy-rc.d")
+SYSTEMD = Path("/run/systemd/system")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_HOST = 6
 CAP_SYS_RESOURCE = 24
@@ -166,7 +169,7 @@ def _require_root() -> None:
 
 
 def install(packages: Sequence[str]) -> None:
-    """Install system packages where apt can."""
+    """Install system packages where apt can, and start no service of theirs: tests bring their own."""
     names = " ".join(packages)
     if not shutil.which("apt-get"):
         raise FleetError(f"this machine lacks {names} and has no apt-get: install them with its own package manager")
@@ -174,9 +177,27 @@ def install(packages: Sequence[str]) -> None:
     STATE.mkdir(mode=0o700, exist_ok=True)
     log = STATE / "prepare.log"
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-        run_logged(f"apt-get {arguments[0]}", ["apt-get", *arguments], log, env=env)
+    with _services_held_back(packages):
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            run_logged(f"apt-get {arguments[0]}", ["apt-get", *arguments], log, env=env)
     say("machine: packages installed")
+
+
+@contextmanager
+def _services_held_back(packages: Sequence[str]) -> Iterator[None]:
+    """Let no package start its service, now or when the machine boots; what was there before goes on as it was."""
+    # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+    ours = not POLICY.exists()
+    if ours:
+        write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            POLICY.unlink()
+    for package in packages if SYSTEMD.is_dir() else ():
+        if Path(f"/lib/systemd/system/{package}.service").exists():
+            run(["systemctl", "disable", package])
 
 
 def _filesystem(path: Path) -> str:

@@ -5,6 +5,7 @@ import time
 from flask import Flask, request
 
 app = Flask(__name__)
+LARGE = "Hello World!" * 4_300
 
 
 def bits_of_product(number: int) -> int:
@@ -18,6 +19,11 @@ def bits_of_product(number: int) -> int:
 @app.get("/")
 def constant() -> str:
     return "Hello World!"
+
+
+@app.get("/large")
+def large() -> str:
+    return LARGE
 
 
 @app.get("/hello")

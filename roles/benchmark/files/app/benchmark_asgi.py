@@ -3,7 +3,7 @@
 import asyncio
 from urllib.parse import parse_qs
 
-from benchmark_app import bits_of_product
+from benchmark_app import LARGE, bits_of_product
 
 
 async def answer(path: str, query: str) -> str:
@@ -12,6 +12,8 @@ async def answer(path: str, query: str) -> str:
     if path == "/hello":
         await asyncio.sleep(0.001)
         return f"我要吃{10 + 10 * 10}个苹果"
+    if path == "/large":
+        return LARGE
     if path == "/io-bound":
         await asyncio.sleep(min(float(first.get("seconds", "0.05")), 1))
         return "waited"
