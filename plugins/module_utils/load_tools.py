@@ -54,19 +54,27 @@ def wrk(load: dict[str, Any], run: Runner) -> dict[str, Any]:
         command = ["wrk", *options, "-H", f"Host: {load['host']}", "-s", script.name, load["url"]]
         output = _output(command, run)
     command[command.index(script.name)] = "percentiles.lua"
-    return {"command": _line(command), **read_wrk(output)}
+    return {"command": _line(command), **read_wrk(output, load["connections"])}
 
 
-def read_wrk(output: str) -> dict[str, Any]:
+def read_wrk(output: str, connections: int) -> dict[str, Any]:
     """Read what the script above printed."""
-    found = json.loads(output.strip().splitlines()[-1])
+    try:
+        found = json.loads(output.rstrip().rpartition("\n")[2])
+    except ValueError:
+        raise LoadError(f"wrk printed no report: {output[-400:]}") from None
     seconds = found["microseconds"] / 1e6
+    if not any(found[name] for name in ("requests", *NO_ERRORS)):
+        # wrk tells of a timeout when the answer comes, and here none came at all.
+        found |= {"timeout": connections}
     return {
         "seconds": seconds,
         "requests": found["requests"],
         "rate": found["requests"] / seconds if seconds else 0.0,
         "bytes": found["bytes"],
-        "latency_ms": {name: found[name] / 1000 for name in ("p50", "p95", "p99", "max")},
+        "latency_ms": {
+            name: found[name] / 1000 if found["requests"] else None for name in ("p50", "p95", "p99", "max")
+        },
         "errors": {name: found[name] for name in NO_ERRORS},
     }
 

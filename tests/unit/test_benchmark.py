@@ -16,7 +16,13 @@ import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.benchmark_plan import benchmark_plan
 from ansible_collections.baremetal.web.plugins.module_utils import usage
-from ansible_collections.baremetal.web.plugins.module_utils.load_tools import LoadError, read_ab, read_siege, send
+from ansible_collections.baremetal.web.plugins.module_utils.load_tools import (
+    LoadError,
+    read_ab,
+    read_siege,
+    read_wrk,
+    send,
+)
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
 from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings, document
 from conftest import ROOT
@@ -207,7 +213,15 @@ class TestTheTools:
         assert (said["requests"], said["rate"], said["errors"]["read"]) == (1275, 850.0, 5)
         assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": 1200.0}
 
-    @pytest.mark.parametrize("read", [read_ab, read_siege])
+    def test_connections_that_wrk_got_no_answer_on_have_timed_out(self) -> None:
+        said = {"microseconds": 2_000_000, "bytes": 0, "connect": 0, "read": 0, "write": 0, "status": 0, "timeout": 0}
+        said |= {"p50": 0, "p95": 0, "p99": 0, "max": 0}
+        none = read_wrk(f"Running\n{json.dumps(said | {'requests': 0})}\n", 100)
+        assert (none["errors"]["timeout"], none["rate"], none["latency_ms"]["p99"]) == (100, 0, None)
+        some = read_wrk(json.dumps(said | {"requests": 1, "p99": 1500}), 100)
+        assert (some["errors"]["timeout"], some["rate"], some["latency_ms"]["p99"]) == (0, 0.5, 1.5)
+
+    @pytest.mark.parametrize("read", [read_ab, read_siege, lambda output: read_wrk(output, 100)])
     def test_no_report_is_an_error_with_what_was_said(self, read: Any) -> None:
         with pytest.raises(LoadError, match="apr_socket_recv: Connection refused"):
             read("apr_socket_recv: Connection refused (111)")
