@@ -86,14 +86,12 @@ def benchmark_plan(
     """Return C(apps), C(groups), C(subjects) and C(tools); C(sets) and C(settings) in their types."""
     try:
         settings = Settings(rounds, seconds, connections, requests, repetitions, port, address, source)
-        # What is given with -e benchmark_sets=limits,nginx is text.
-        sets = chosen.split(",") if isinstance(chosen, str) else chosen
-        plan = Plan(tables, sets, own, settings)
+        plan = Plan(tables, chosen, own, settings)
     except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
     return {
         **{"apps": plan.apps(), "groups": plan.groups(), "subjects": plan.described(), "tools": plan.tools()},
-        **{"sets": sets, "settings": {name: getattr(settings, name) for name in Settings.NUMBERS}},
+        **{"sets": plan.chosen, "settings": {name: getattr(settings, name) for name in Settings.NUMBERS}},
     }
 
 

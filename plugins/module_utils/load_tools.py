@@ -28,6 +28,8 @@ done = function(summary, latency, requests)
 end
 """
 
+SIEGE_SETTINGS = "limit = {users}\ntimeout = 10\nverbose = false\nquiet = true\nlogging = false\n"
+
 # Runs a command with more of its environment; returns status, output and what was said besides.
 Runner = Callable[[list[str], dict[str, str]], "tuple[int, str, str]"]
 NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
@@ -105,7 +107,12 @@ def read_ab(output: str) -> dict[str, Any]:
         "rate": number("Requests per second"),
         "bytes": int(number("Total transferred")),
         "latency_ms": {"p50": percentile(50), "p95": percentile(95), "p99": percentile(99), "max": percentile(100)},
-        "errors": {**NO_ERRORS, "read": int(number("Failed requests")), "status": int(number("Non-2xx responses"))},
+        "errors": {
+            **NO_ERRORS,
+            "read": int(number("Failed requests")),
+            "write": int(number("Write errors")),
+            "status": int(number("Non-2xx responses")),
+        },
     }
 
 
@@ -115,7 +122,7 @@ def siege(load: dict[str, Any], run: Runner) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
         configuration = os.path.join(home, "siege.conf")
         with open(configuration, "w", encoding="utf-8") as stream:
-            stream.write(f"limit = {users}\ntimeout = 10\nverbose = false\nquiet = true\nlogging = false\n")
+            stream.write(SIEGE_SETTINGS.format(users=users))
         options = ["-R", configuration, "-j", "-c", str(users), "-r", str(times), "-b"]
         command = ["siege", *options, "--header", f"Host: {load['host']}", load["url"]]
         output = _output(command, run, HOME=home)
@@ -136,7 +143,8 @@ def read_siege(output: str) -> dict[str, Any]:
         "rate": said["transaction_rate"],
         "bytes": int(said["data_transferred"] * 1e6),
         "latency_ms": {**missing, "max": said["longest_transaction"] * 1000},
-        "errors": {**NO_ERRORS, "read": said["failed_transactions"]},
+        # It does not tell requests without an answer from answers of 400 and more.
+        "errors": {**NO_ERRORS, "failed": said["failed_transactions"]},
     }
 
 

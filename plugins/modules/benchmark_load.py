@@ -65,12 +65,13 @@ EXAMPLES = r"""
 RETURN = r"""
 figures:
   description: >-
-    C(command), C(seconds), C(requests), C(rate) (requests per second), C(bytes), C(latency_ms) and C(errors), by kind.
-    A figure that the tool does not give is null.
+    C(command), C(seconds), C(requests), C(rate) (requests per second), C(bytes), C(latency_ms) and C(errors), by kind;
+    C(client_cpu), how many processors the tool kept busy. A figure that the tool does not give is null.
   type: dict
   returned: success, not in check mode
 """
 
+import resource
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -104,9 +105,14 @@ def main() -> None:
 
     load: dict[str, Any] = module.params
     try:
-        module.exit_json(changed=False, figures=send(load, run))
+        figures = send(load, run)
     except LoadError as error:
         module.fail_json(msg=f"{load['url']} ({load['host']}): {error}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = (
+        (used.ru_utime + used.ru_stime) / figures["seconds"] if figures["seconds"] and load["tool"] != "pool" else None
+    )
+    module.exit_json(changed=False, figures={**figures, "client_cpu": busy})
 
 
 if __name__ == "__main__":

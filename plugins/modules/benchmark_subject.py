@@ -15,13 +15,14 @@ description:
 options:
   state:
     description: >-
-      V(begun) starts it, waits for its first answer and warms it up, V(counted) says what it has used since. V(idle)
-      stops all units of a benchmark, and the programs of the apps O(apps).
+      V(begun) starts it, waits for its first answer and warms it up. V(counted) says what it has used since, and waits
+      until nothing of the load is left in its queues. V(idle) stops all units of a benchmark, and the programs of the
+      apps O(apps). V(described) says what runs in these apps.
     type: str
-    choices: [begun, counted, idle]
+    choices: [begun, counted, idle, described]
     required: true
   apps:
-    description: Names of the apps that V(idle) stops.
+    description: Names of the apps that V(idle) stops, and V(described) describes.
     type: list
     elements: str
     default: []
@@ -64,6 +65,10 @@ options:
     description: Where the units answer, an ADDRESS:PORT; needed with O(units).
     type: str
     default: ""
+  front:
+    description: Where what is in front of it answers over HTTP, an ADDRESS:PORT; empty when nothing is.
+    type: str
+    default: ""
   protocol:
     description: What they speak there.
     type: str
@@ -104,12 +109,19 @@ memory_bytes:
   description: Memory of C(server) and of C(proxy), proportional set size.
   type: dict
   returned: when it was counted
+apps:
+  description: For each app C(command), how its server is run, and C(packages), the versions in its environment.
+  type: dict
+  returned: when they were described
 """
 
+import glob
 import http.client
+import importlib.metadata
 import json
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -126,9 +138,16 @@ from ansible_collections.baremetal.web.plugins.module_utils.usage import cpu_sec
 SNAPSHOT = "/run/baremetal-benchmark.json"
 UNIT = "baremetal-benchmark-"
 WARMUP = 200  # requests
-PATIENCE = 30  # seconds for the first good answer
+WARMUP_FAILURES = 10  # requests of these
+SETTLED = 40  # requests at 8 at a time that are answered within
+PROMPT = 0.5  # seconds when nothing else waits
+PATIENCE = 30  # seconds for the first good answer, and for the queues to empty
 # systemd.exec(5): an unprivileged user that exists while the unit runs; it sees the host's files, but writes to none.
-PROPERTIES = ("DynamicUser=yes", "RuntimeDirectory={unit}", "WorkingDirectory=/run/{unit}", "TimeoutStopSec=10")
+# None outlives an interrupted benchmark by more than an hour.
+PROPERTIES = (
+    *("DynamicUser=yes", "RuntimeDirectory={unit}", "WorkingDirectory=/run/{unit}"),
+    *("TimeoutStopSec=10", "RuntimeMaxSec=3600"),
+)
 
 
 class SubjectError(Exception):
@@ -143,6 +162,7 @@ class Subject:
         self.wanted = module.params
         self.supervisor = Supervisor()
         self.place, self.protocol = self.wanted["place"], self.wanted["protocol"]
+        self.front = self.wanted["front"]
         self.program, self.socket, self.group = "", "", ""
         if self.wanted["app"]:
             home = Home(self.wanted["app"], self.wanted["root"])
@@ -150,15 +170,17 @@ class Subject:
             self.program = live.name
             self.socket = live.place if live.place.startswith("/") else ""
             self.group = str(os.stat(os.path.dirname(self.socket)).st_gid) if self.socket else ""
-            if not self.wanted["units"]:
+            if all(unit["group"] == "proxy" for unit in self.wanted["units"]):
                 self.place, self.protocol = live.place, live.endpoint["protocol"]
 
     def begin(self) -> dict[str, Any]:
         """Start it; return how long it took to answer."""
         with suppress(FileNotFoundError):
             os.unlink(self.socket)
-        if self.wanted["units"] and (holders := port_holders(self.place, [])):
-            raise SubjectError(f"{self.place} is held by {', '.join(sorted(holders))}; stop that, or measure elsewhere")
+        own = {unit["group"] for unit in self.wanted["units"]}
+        for place in ([self.place] if "server" in own else []) + ([self.front] if "proxy" in own else []):
+            if holders := port_holders(place, []):
+                raise SubjectError(f"{place} is held by {', '.join(sorted(holders))}; stop that, or measure elsewhere")
         started = time.monotonic()
         if self.program:
             self.supervisor.call("startProcessGroup", self.program, False)
@@ -168,22 +190,40 @@ class Subject:
             settings += [f"--property=SupplementaryGroups={self.group}"] if self.group else []
             settings += [f"--setenv={name}={value}" for name, value in self.wanted["environment"].items()]
             self._systemd(["systemd-run", "--quiet", "--collect", "--unit", name, *settings, *unit["command"]])
-        while problem := self._ask(2):
-            if time.monotonic() - started > PATIENCE or not all(self.roots()["server"]):
-                raise SubjectError(f"no good answer after {time.monotonic() - started:.0f} s: {problem}")
-            time.sleep(0.01)
+        self._wait(self._ask)
         taken = time.monotonic() - started
-        with ThreadPoolExecutor(8) as threads:
-            list(threads.map(lambda _: self._ask(10), range(WARMUP)))
+        if self.front:
+            self._wait(self._ask_front)
+        failed = self._ask_often(WARMUP, self._ask_front if self.front else self._ask)
+        if len(failed) > WARMUP_FAILURES:
+            raise SubjectError(f"{len(failed)} of {WARMUP} requests failed before any load: {failed[0]}")
         self._note()
         return {"start_seconds": taken, "place": self.place}
 
+    def _wait(self, ask_it: Callable[[float], str]) -> None:
+        started = time.monotonic()
+        while problem := ask_it(2):
+            if time.monotonic() - started > PATIENCE or not all(self.roots()["server"]):
+                raise SubjectError(f"no good answer after {time.monotonic() - started:.0f} s: {problem}")
+            time.sleep(0.01)
+
+    def _ask_often(self, number: int, ask_it: Callable[[float], str]) -> list[str]:
+        """Send requests; return the problems of those that failed."""
+        with ThreadPoolExecutor(8) as threads:
+            return [problem for problem in threads.map(ask_it, [10.0] * number) if problem]
+
     def _ask(self, seconds: float) -> str:
+        return self._ask_at(self.place, self.protocol, seconds)
+
+    def _ask_front(self, seconds: float) -> str:
+        return self._ask_at(self.front, "http", seconds)
+
+    def _ask_at(self, place: str, protocol: str, seconds: float) -> str:
         try:
-            status = ask(self.place, "/", {"Host": self.wanted["host"]}, seconds, self.protocol)
+            status = ask(place, "/", {"Host": self.wanted["host"]}, seconds, protocol)
         except (OSError, http.client.HTTPException) as error:
-            return f"no answer ({error})"
-        return "" if status == 200 else f"answer {status}"
+            return f"{place} gives no answer ({error})"
+        return "" if status == 200 else f"{place} answers {status}"
 
     def roots(self) -> dict[str, list[int]]:
         """Return the first processes of the server and of what is in front of it."""
@@ -210,17 +250,43 @@ class Subject:
         with open(SNAPSHOT, encoding="utf-8") as stream:
             before = json.load(stream)
         now = self._note()
-        if now["roots"] != before["roots"]:
-            raise SubjectError("it has ended and was started again while it was measured; its log says why")
+        if now["roots"] != before["roots"] or not all(root for roots in now["roots"].values() for root in roots):
+            raise SubjectError("it has ended, or was started again, while it was measured; its log says why")
         used = {group: seconds - before["cpu_seconds"][group] for group, seconds in now["cpu_seconds"].items()}
         memory = {group: memory_bytes(roots) for group, roots in now["roots"].items()}
+        self._settle()
+        self._note()
         return {"cpu_seconds": used, "memory_bytes": memory}
+
+    def _settle(self) -> None:
+        """Wait until nothing waits in front of a new request: a tool that ends leaves what it has sent last."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < PATIENCE:
+            started = time.monotonic()
+            failed = self._ask_often(SETTLED, self._ask)
+            if not failed and time.monotonic() - started < PROMPT:
+                return
+        raise SubjectError(
+            f"{PATIENCE} s after the load it is still busy with it{': ' if failed else ''}{''.join(failed[:1])}"
+        )
 
     def _systemd(self, command: list[str]) -> str:
         status, output, said = self.module.run_command(command)
         if status:
             raise SubjectError(f"{command[0]}: {said.strip()}")
         return str(output).strip()
+
+
+def describe(app: str, root: str) -> dict[str, Any]:
+    """Return what runs in an app."""
+    home = Home(app, root)
+    live = Activation(home, Supervisor(), home.current)
+    places = glob.glob(os.path.join(home.release(home.current), "venv", "lib", "python*", "site-packages"))
+    installed = importlib.metadata.distributions(path=places)
+    return {
+        "command": live.description["program"]["command"],
+        "packages": {one.metadata["Name"].lower(): one.version for one in installed},
+    }
 
 
 def idle(module: AnsibleModule) -> bool:
@@ -250,7 +316,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["begun", "counted", "idle"]},
+            "state": {"type": "str", "required": True, "choices": ["begun", "counted", "idle", "described"]},
             "apps": {"type": "list", "elements": "str", "default": []},
             "app": {"type": "str"},
             "root": {"type": "path", "default": "/srv/wsgi"},
@@ -258,6 +324,7 @@ def main() -> None:
             "environment": {"type": "dict", "default": {}},
             "proxied": {"type": "bool", "default": False},
             "place": {"type": "str", "default": ""},
+            "front": {"type": "str", "default": ""},
             "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
             "host": {"type": "str", "default": "localhost"},
         },
@@ -269,6 +336,9 @@ def main() -> None:
     try:
         if state == "idle":
             module.exit_json(changed=idle(module))
+        if state == "described":
+            apps = {app: describe(app, module.params["root"]) for app in module.params["apps"]}
+            module.exit_json(changed=False, apps=apps)
         subject = Subject(module)
         if state == "begun":
             module.exit_json(changed=True, **subject.begin())

@@ -10,10 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ansible_collections.baremetal.web.plugins.module_utils.load_tools import SIEGE_SETTINGS, WRK_SUMMARY
+
 # Hosts of the plan's own names are never looked up: https://www.rfc-editor.org/rfc/rfc6761#section-6.4
 DOMAIN = "benchmark.invalid"
 # Two releases of an app may run at a time.
 PORTS_OF_AN_APP = 2
+# Where commands that are no app answer.
+PLACE = "127.0.0.1:18500"
+ACCESSES = ("unix", "tcp", "direct")
 ENTRYPOINTS = {"wsgi": "benchmark_app:app", "asgi": "benchmark_asgi:app", "tornado": "benchmark_tornado:app"}
 
 
@@ -53,8 +58,10 @@ class Plan:
     """
 
     def __init__(
-        self, tables: Mapping[str, Any], chosen: list[str], own: list[dict[str, Any]], settings: Settings
+        self, tables: Mapping[str, Any], chosen: list[str] | str, own: list[dict[str, Any]], settings: Settings
     ) -> None:
+        # What is given with -e benchmark_sets=limits,nginx is text.
+        self.chosen = chosen = _words(chosen) if isinstance(chosen, str) else chosen
         if unknown := set(chosen) - set(tables["sets"]):
             raise PlanError(
                 f"benchmark_sets names {', '.join(sorted(unknown))}; there are {', '.join(tables['sets'])}."
@@ -64,7 +71,7 @@ class Plan:
             raise PlanError("Nothing is to be measured: benchmark_sets and benchmark_subjects are empty.")
         sets = dict(tables["sets"])
         if own:
-            sets["own"] = {**sets["servers"], "subjects": [{"server": {}, "accesses": ["unix"], **one} for one in own]}
+            sets["own"] = {**sets["servers"], "subjects": [_own(number, one) for number, one in enumerate(own, 1)]}
         # What all are compared with is always there.
         self.subjects = [
             {"title": one["name"], "set": name, "accesses": table.get("accesses", []), **one}
@@ -122,10 +129,12 @@ class Plan:
         return found
 
     def _begin(self, subject: Mapping[str, Any], access: str) -> dict[str, Any]:
-        app = {}
+        app: dict[str, Any] = {}
         if "server" in subject:
             way = "unix" if access == "unix" else "tcp"
             app = {"app": name_of(subject, way), "host": host_of(subject, way)}
+        public = self.settings.port + ("units" in subject)
+        app |= {"front": "" if access == "direct" else f"127.0.0.1:{public}"}
         if "units" not in subject:
             return {**app, "proxied": access != "direct"}
         units = [
@@ -137,7 +146,8 @@ class Plan:
             for unit in subject["units"]
             if unit.get("access", access) == access
         ]
-        return {**app, "units": units, "place": subject["place"], "protocol": subject.get("protocol", "http")}
+        place = subject.get("place", PLACE)
+        return {**app, "units": units, "place": place, "protocol": subject.get("protocol", "http")}
 
     def _loads(self, subject: Mapping[str, Any], access: str, number: int) -> Iterator[dict[str, Any]]:
         seen = set()
@@ -161,7 +171,7 @@ class Plan:
             place = "" if access == "direct" else f"{self.settings.address}:{self.settings.port}"
             host = host_of(subject, "unix" if access == "unix" else "tcp")
         else:
-            port = subject["place"].rpartition(":")[2] if access == "direct" else str(self.settings.port + 1)
+            port = subject.get("place", PLACE).rpartition(":")[2] if access == "direct" else str(self.settings.port + 1)
             public = port == str(self.settings.port + 1)
             place = f"{self.settings.address if public else '127.0.0.1'}:{port}"
             host = "localhost"
@@ -176,7 +186,7 @@ class Plan:
         return [
             {
                 **{key: subject[key] for key in ("name", "title", "set", "accesses")},
-                **{key: subject.get(key) for key in ("seed", "family", "x", "processes", "threads")},
+                **{key: subject.get(key) for key in ("seed", "families", "processes", "threads")},
                 **{key: subject.get(key) for key in ("server", "interface")},
                 **{key: bool(subject.get(key)) for key in ("reference", "default")},
                 "commands": [unit["command"] for unit in subject.get("units", [])],
@@ -198,6 +208,24 @@ class Plan:
         )
 
 
+def _own(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a subject of the user's own."""
+    if not given.get("name"):
+        raise PlanError(f"Number {number} of benchmark_subjects has no name.")
+    accesses = given.get("accesses", ["unix"])
+    accesses = _words(accesses) if isinstance(accesses, str) else accesses
+    if not accesses or set(accesses) - set(ACCESSES):
+        said = ", ".join(accesses) or "nothing"
+        raise PlanError(
+            f"accesses of {given['name']} in benchmark_subjects is {said}; there are {', '.join(ACCESSES)}."
+        )
+    return {"server": {}, **given, "accesses": accesses}
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 def name_of(subject: Mapping[str, Any], way: str) -> str:
     """Return the name of a subject's app, of which it has one for sockets and one for ports."""
     return f"bm-{subject['name']}" if way == "unix" else f"bm-{subject['name']}-tcp"
@@ -210,21 +238,41 @@ def host_of(subject: Mapping[str, Any], way: str) -> str:
 
 def document(given: Mapping[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the report reads: what is given, in its words, and what was measured."""
-    files = given["files"]
-    names = {subject["name"] for subject in given["subjects"]}
+    files, described = given["files"], given["described"]
     claims = [{"access": "direct", **some["common"], **claim} for some in given["claims"] for claim in some["claims"]]
+    names = {subject["name"] for subject in given["subjects"]}
     return {
-        **{key: value for key, value in given.items() if key != "files"},
+        **{key: value for key, value in given.items() if key not in ("files", "described", "servers")},
         "target": _host(given["target"]),
         "client": _host(given["client"]),
         "subjects": [
             {key: value for key, value in subject.items() if key != "file_names"}
             | {"files": {name: files[name] for name in subject["file_names"]}}
+            | {"resolved": _resolved(subject, given["servers"], described)}
             for subject in given["subjects"]
         ],
         "claims": [claim for claim in claims if claim["subject"] in names],
+        "claims_not_chosen": [
+            {"seed": claim["seed"], "what": claim["what"]} for claim in claims if claim["subject"] not in names
+        ],
+        "scripts": {"percentiles.lua": WRK_SUMMARY, "siege.conf": SIEGE_SETTINGS.format(users="(the connections)")},
         "runs": [line["run"] for line in lines if "run" in line],
         "missing": [line["missing"] for line in lines if "missing" in line],
+    }
+
+
+def _resolved(
+    subject: Mapping[str, Any], servers: Mapping[str, Any], described: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return what a subject's app came to: its server with all defaults, the version, and the command."""
+    app = next((name for name in (name_of(subject, way) for way in ("unix", "tcp")) if name in described), "")
+    if not app:
+        return None
+    server, runs = servers[app], described[app]
+    return {
+        **{key: server.get(key) for key in ("kind", "worker_class", "workers", "threads")},
+        "version": runs["packages"].get(server["kind"]),
+        "command": runs["command"],
     }
 
 

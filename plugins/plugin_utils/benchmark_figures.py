@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +24,14 @@ CHOSEN_FROM = ("servers", "sweep", "own")
 CHARTED = ("servers", "own")
 # nginx before nginx: never chosen from, nor compared with an app.
 WITHOUT_APP = ("limits", "nginx")
+# One subject has each of them.
+ROLES = {"reference": "reference (the guides' naive configuration)", "default": "untouched default"}
 THROUGH_NGINX = ("unix", "tcp")
 TOOL = "wrk"
+# They use one processor at most, whatever they send; siege has a thread for each of its users.
+ONE_PROCESSOR = ("wrk", "ab")
+# With so much of it in use, the tool may be what is slow.
+BUSY = 0.9
 PER = 1000
 
 # Figures of a run by their names; each gives a number, or None where there is none.
@@ -38,9 +45,14 @@ FIGURES = {
     "memory_server": ("memory_bytes", "server"),
     "memory_proxy": ("memory_bytes", "proxy"),
     "start": ("start_seconds",),
-    "bytes": ("bytes",),
+    "client_cpu": ("client_cpu",),
 }
+# Those that are one number of a run over another, and by how much that is multiplied.
 CPU_FIGURES = ("cpu_server", "cpu_proxy")
+RATIOS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
+    **{name: (("cpu_seconds", name.removeprefix("cpu_")), ("requests",), PER) for name in CPU_FIGURES},
+    "throughput": (("bytes",), ("seconds",), 1),
+}
 
 
 def dig(value: Any, *keys: str) -> Any:
@@ -64,6 +76,43 @@ def times(value: float | None) -> str:
 
 def ratio(one: float | None, other: float | None) -> float | None:
     return one / other if one is not None and other else None
+
+
+def figure_of(run: Mapping[str, Any], figure: str) -> float | None:
+    """Return a figure of one run."""
+    if figure in RATIOS:
+        one, other, factor = RATIOS[figure]
+        share = ratio(dig(run, *one), dig(run, *other))
+        return None if share is None else factor * share
+    keys = FIGURES[figure]
+    # Older data have 0 ms where nothing was answered.
+    return None if keys[0] == "latency_ms" and not run.get("requests") else dig(run, *keys)
+
+
+def concerns(
+    entry: Mapping[str, Any],
+    subject: str,
+    access: str | None = None,
+    workload: str | None = None,
+    round_: int | None = None,
+) -> bool:
+    """Tell whether an entry of what is missing is about this; what either leaves out is all of the subject."""
+    return (
+        entry["subject"] == subject
+        and access in (None, entry.get("access") or access)
+        and workload in (None, *(entry.get("workloads") or [workload]))
+        and round_ in (None, entry.get("round") or round_)
+    )
+
+
+def whereabouts(entry: Mapping[str, Any]) -> str:
+    """Return of which way and round an entry of what is missing speaks, to be put after a name."""
+    access, round_ = entry.get("access"), entry.get("round")
+    return (f" ({access})" if access else "") + (f", round {round_}" if round_ else "")
+
+
+def counted(count: int | str, word: str) -> str:
+    return f"{count} {word}{'' if str(count) == '1' else 's'}"
 
 
 def listed(words: Iterable[str]) -> str:
@@ -106,13 +155,11 @@ class Cell:
 
     key: Key
     runs: list[dict[str, Any]] = field(repr=False)
+    # Something of its subject, asked by the same way, could not be measured.
+    lacking: bool = False
 
     def spread(self, figure: str) -> Spread:
-        if figure in CPU_FIGURES:
-            group = figure.removeprefix("cpu_")
-            seconds = ((dig(run, "cpu_seconds", group), run.get("requests")) for run in self.runs)
-            return Spread.of(None if used is None or not of else PER * used / of for used, of in seconds)
-        return Spread.of(dig(run, *FIGURES[figure]) for run in self.runs)
+        return Spread.of(figure_of(run, figure) for run in self.runs)
 
     def __getitem__(self, figure: str) -> float | None:
         return self.spread(figure).median
@@ -141,9 +188,24 @@ class Cell:
         """Return how many requests had no answer at all."""
         return sum(self.errors.values()) - self.refused
 
+    @cached_property
+    def trouble(self) -> str:
+        """Return what speaks against the cell, if anything."""
+        silent = sum(not run.get("requests") for run in self.runs)
+        some = f" in {silent} of {len(self.runs)} rounds" if silent < len(self.runs) else ""
+        said = [f"nothing answered{some}"] if silent else []
+        said += [f"{sum(self.errors.values())} errors"] if self.errors else []
+        said += ["rounds missing"] if self.lacking else []
+        return ", ".join(said)
+
     @property
     def clean(self) -> bool:
-        return not self.errors and all(run.get("requests") for run in self.runs)
+        return not self.trouble
+
+    @property
+    def at_least(self) -> bool:
+        """Tell whether the tool had no more to give, so that the server may have."""
+        return self.key.tool in ONE_PROCESSOR and (self["client_cpu"] or 0) >= BUSY
 
 
 class Point(NamedTuple):
@@ -165,7 +227,7 @@ class Curve:
 
     @property
     def knee(self) -> int | None:
-        """Return the least x that comes near the best rate; a cell with errors never does."""
+        """Return the least x that comes near the best rate; only a clean cell does."""
         near = (p.x for p in self.points if p.cell.clean and (p.cell["rate"] or 0) >= ALIKE * self.best > 0)
         return min(near, default=None)
 
@@ -188,7 +250,6 @@ class Claim(NamedTuple):
     unit: str
     claimed: float
     measured: float | None
-    errors: int
     note: str
 
     @property
@@ -206,7 +267,10 @@ class Figures:
         for run in (run for run in data["runs"] if run["subject"] in self.subjects):
             key = Key(*(run[name] for name in Key._fields))
             grouped.setdefault(key, []).append(run)
-        self.cells = {key: Cell(key, runs) for key, runs in grouped.items()}
+        self.cells = {
+            key: Cell(key, runs, any(concerns(one, key.subject, key.access) for one in data["missing"]))
+            for key, runs in grouped.items()
+        }
         self.reference = next((name for name, one in self.subjects.items() if one.get("reference")), "")
         self.default = next((name for name, one in self.subjects.items() if one.get("default")), "")
 
@@ -222,6 +286,26 @@ class Figures:
     def _by_tcp(self, key: Key) -> bool:
         others = (other for other in self.cells if (other.subject, other.access) == (key.subject, "unix"))
         return key.access == "tcp" and any(others)
+
+    def resolved(self, subject: str) -> str:
+        """Return what was measured of a subject whose title does not tell."""
+        one = dig(self.subjects, subject, "resolved") or {}
+        name = " ".join(str(one[key]) for key in ("kind", "version", "worker_class") if one.get(key))
+        counts = [counted(one[f"{word}s"], word) for word in ("worker", "thread") if one.get(f"{word}s")]
+        return ", ".join(filter(None, (name, " \N{MULTIPLICATION SIGN} ".join(counts))))
+
+    def commands(self, subject: str) -> list[str]:
+        """Return what was run for a subject; the command of its app is a list of words, or text."""
+        own = dig(self.subjects, subject, "resolved", "command") or ""
+        commands = [*(dig(self.subjects, subject, "commands") or []), own if isinstance(own, str) else shlex.join(own)]
+        return [command for command in commands if command]
+
+    @property
+    def shared(self) -> str:
+        """Return what the client shared with the servers, if anything."""
+        if dig(self.data, "client", "same_host"):
+            return "the measured host itself"
+        return "the machine that the measured host is on" if dig(self.data, "client", "same_machine") else ""
 
     def workload(self, name: str) -> str:
         return dig(self.data, "workloads", name, "title") or name
@@ -278,7 +362,7 @@ class Figures:
         return self.cell(self.reference, workload, ("tcp",))
 
     def candidates(self, workload: str, patched: bool = True) -> list[Cell]:
-        """Return what may be chosen: never a cell with errors."""
+        """Return what may be chosen: never a cell with errors, nor one that lacks a round."""
         return [
             cell
             for cell in self.compared(workload)
@@ -305,7 +389,7 @@ class Figures:
         """Return a figure of each subject that hardly depends on what is asked, over all its rounds."""
         found: dict[str, list[float | None]] = {}
         for cell in self.cells.values():
-            found.setdefault(cell.key.subject, []).extend(dig(run, *FIGURES[figure]) for run in cell.runs)
+            found.setdefault(cell.key.subject, []).extend(figure_of(run, figure) for run in cell.runs)
         spreads = {subject: Spread.of(values) for subject, values in found.items()}
         return {subject: spread for subject, spread in spreads.items() if spread.median}
 
@@ -323,18 +407,18 @@ class Figures:
     @cached_property
     def families(self) -> dict[str, list[Curve]]:
         """Return for each family its curves, one for each workload."""
-        members: dict[str, list[dict[str, Any]]] = {}
-        for one in self.subjects.values():
-            if one.get("family") and one.get("x") is not None:
-                members.setdefault(one["family"], []).append(one)
+        members: dict[str, dict[int, str]] = {}
+        for name, one in self.subjects.items():
+            for family, x in (one.get("families") or {}).items():
+                members.setdefault(family, {})[x] = name
         found = {family: [*self._curves(family, ones)] for family, ones in members.items()}
         return {family: curves for family, curves in found.items() if curves}
 
-    def _curves(self, family: str, ones: list[dict[str, Any]]) -> Iterator[Curve]:
+    def _curves(self, family: str, ones: Mapping[int, str]) -> Iterator[Curve]:
         for workload in self.workloads:
             for access in THROUGH_NGINX:
-                cells = {one["x"]: self.cell(one["name"], workload, (access,)) for one in ones}
-                points = [Point(x, cell) for x, cell in sorted(cells.items()) if cell]
+                cells = ((x, self.cell(name, workload, (access,))) for x, name in sorted(ones.items()))
+                points = [Point(x, cell) for x, cell in cells if cell]
                 if len(points) > 1:
                     yield Curve(family, workload, points)
                     break
@@ -371,11 +455,11 @@ class Figures:
             measured = cell[metric] if cell and metric in FIGURES else None
         access = {"direct": "", "tcp": " through nginx over TCP", "unix": " through nginx over a unix socket"}
         how = f"{self.workload(key.workload)}, {key.tool}, {key.connections} at a time{access[key.access]}"
-        errors = sum(cell.errors.values()) if cell else 0
-        why = next((one["why"] for one in self.data["missing"] if one["subject"] == key.subject), "not measured")
-        note = why if measured is None else f"{errors} errors" if errors else ""
+        about = (key.subject, key.access, key.workload)
+        why = next((one["why"] for one in self.data["missing"] if concerns(one, *about)), "not measured")
+        note = (cell.trouble if cell else "") or (why if measured is None else "")
         text = claim.get("text") or ""
-        return Claim(claim["seed"], claim["what"], how, text, claim["unit"], claim["value"], measured, errors, note)
+        return Claim(claim["seed"], claim["what"], how, text, claim["unit"], claim["value"], measured, note)
 
     @cached_property
     def limit(self) -> Cell | None:
@@ -464,7 +548,7 @@ class Figures:
             return ""
         said = [self.configuration(cell)]
         said += ["patches the app's world"] if self.patches(cell.key.subject) else []
-        said += [f"{sum(cell.errors.values())} errors"] if cell.errors else []
+        said += [cell.trouble] if cell.trouble else []
         return ", ".join(said)
 
     # The answer
@@ -491,7 +575,7 @@ class Figures:
     def _choice(self) -> str:
         choices = self._choices(True, self.workloads)
         if not choices:
-            return "No configuration answered through nginx without an error, so none is to be chosen."
+            return "No configuration answered through nginx in all rounds without an error, so none is to be chosen."
         known = {(cell.key.subject, cell.key.access) for name in self.workloads for cell in self.candidates(name)}
         text = f"Choose {'; '.join(choices)}: of {len(known)} configurations through nginx, each has the most "
         text += "requests/s without an error, or the lowest p99 among those that come within 5 % of the most"
@@ -513,8 +597,8 @@ class Figures:
                 rates = ratio(cell and cell["rate"], reference and reference["rate"])
                 p99s = ratio(cell and cell["p99"], reference and reference["p99"])
                 if cell and rates is not None:
-                    errors = f" with {sum(cell.errors.values())} errors" if cell.errors else ""
-                    compared.append(f"{who} gives {times(rates)} the requests/s at {times(p99s)} the p99{errors}")
+                    trouble = f" with {cell.trouble}" if cell.trouble else ""
+                    compared.append(f"{who} gives {times(rates)} the requests/s at {times(p99s)} the p99{trouble}")
             parts += [f"on {workload} {listed(compared)}"] if compared else []
         if not parts:
             return "Nothing can be compared with the guides' naive configuration, for one of the two was not measured."
@@ -526,8 +610,9 @@ class Figures:
         best = self.best(name)
         if self.limit and best:
             share = ratio(self.limit["rate"], best["rate"])
+            least = "at least " if self.limit.at_least else ""
             parts.append(
-                f"nginx answering by itself gives {number(self.limit['rate'])} requests/s, {times(share)} what "
+                f"nginx answering by itself gives {least}{number(self.limit['rate'])} requests/s, {times(share)} what "
                 f"{self.configuration(best)}, the best, gives on {name} ({number(best['rate'])})"
             )
         workload, own = self.hop_of(lambda name: self.cell(self.default, name))
@@ -552,19 +637,17 @@ def problems(data: Mapping[str, Any]) -> list[str]:
     lacking = [key for key in PARTS if key not in data]
     if lacking:
         return [f"it has no {listed(lacking)}."]
-    return [*dict.fromkeys([*_subject_problems(data), *_run_problems(data), *_comparison_problems(data)])]
+    found = (_subject_problems, _missing_problems, _run_problems, _comparison_problems)
+    return [*dict.fromkeys(problem for some in found for problem in some(data))]
 
 
 def _subject_problems(data: Mapping[str, Any]) -> Iterator[str]:
     names = Counter(one["name"] for one in data["subjects"])
     yield from (f"{name} is the name of {count} subjects." for name, count in names.items() if count > 1)
-    for role, what in (("reference", "reference (the guides' naive configuration)"), ("default", "untouched default")):
+    for role, what in ROLES.items():
         chosen = [one["name"] for one in data["subjects"] if one.get(role)]
         if len(chosen) != 1:
             yield f"one subject has to be the {what}; here {listed(chosen) + ' are' if chosen else 'none is'}."
-        for one in data["missing"]:
-            if one["subject"] in chosen:
-                yield f"the {what} could not be measured: {one.get('why')}"
     asked = {run["subject"] for run in data["runs"]}
     missing = {one["subject"] for one in data["missing"]}
     for name in names:
@@ -572,9 +655,16 @@ def _subject_problems(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} has no runs, and nothing says why."
     for name in sorted(asked - set(names)):
         yield f"there are runs of {name}, which is no subject."
+
+
+def _missing_problems(data: Mapping[str, Any]) -> Iterator[str]:
+    named = {one["name"]: f"the {what}" for role, what in ROLES.items() for one in data["subjects"] if one.get(role)}
     for one in data["missing"]:
+        name = one["subject"]
         if not one.get("why"):
-            yield f"{one['subject']} is missing, and nothing says why."
+            yield f"{name}{whereabouts(one)} is missing, and nothing says why."
+        elif name in named or not one.get("allowed"):
+            yield f"{named.get(name, name)}{whereabouts(one)} could not be measured: {one['why'].rstrip('.')}."
 
 
 def _run_problems(data: Mapping[str, Any]) -> Iterator[str]:
@@ -589,17 +679,17 @@ def _run_problems(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"{_said(key)}, round {run['round']}: no request was answered, and none failed."
         elif run.get("rate") is None:
             yield f"{_said(key)}, round {run['round']}: it has no rate."
-    missing = {one["subject"] for one in data["missing"]}
     for key, numbers in found.items():
         if len(set(numbers)) < len(numbers):
             yield f"{_said(key)}: a round is there twice."
-        if len(set(numbers)) < rounds and key.subject not in missing:
+        about = (key.subject, key.access, key.workload)
+        gone = set(range(1, rounds + 1)) - set(numbers)
+        if any(not any(concerns(one, *about, round_) for one in data["missing"]) for round_ in gone):
             yield f"{_said(key)}: {len(set(numbers))} of {rounds} rounds."
 
 
 def _comparison_problems(data: Mapping[str, Any]) -> Iterator[str]:
     figures = Figures(data)
-    missing = {one["subject"] for one in data["missing"]}
     if data["runs"] and not figures.workloads:
         yield f"nothing was asked through nginx with {TOOL}, so there is nothing to choose from."
     for workload in figures.workloads:
@@ -608,7 +698,8 @@ def _comparison_problems(data: Mapping[str, Any]) -> Iterator[str]:
             (figures.reference, figures.reference_cell(workload)),
             (figures.default, figures.cell(figures.default, workload)),
         ):
-            if name and name not in missing and cell is None:
+            told = any(concerns(one, name, workload=workload) for one in data["missing"])
+            if name and cell is None and not told:
                 yield f"{name} was not asked for {workload} through nginx with {at} connections, as the others were."
     for claim in figures.claims if figures.subjects else []:
         if claim.measured is None and claim.note == "not measured":

@@ -29,6 +29,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures im
     problems,
     ratio,
     times,
+    whereabouts,
 )
 
 DATA = "benchmark.json"
@@ -44,8 +45,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "rate": ("rate",),
     **{f"{name}_ms": ("latency_ms", name) for name in ("p50", "p95", "p99", "max")},
     "bytes": ("bytes",),
-    **{f"errors_{kind}": ("errors", kind) for kind in ("connect", "read", "write", "timeout", "status")},
+    **{f"errors_{kind}": ("errors", kind) for kind in ("connect", "read", "write", "timeout", "failed", "status")},
     **{f"cpu_seconds_{group}": ("cpu_seconds", group) for group in ("server", "proxy")},
+    "client_cpu": ("client_cpu",),
     **{f"memory_bytes_{group}": ("memory_bytes", group) for group in ("server", "proxy")},
     "start_seconds": ("start_seconds",),
     "command": ("command",),
@@ -119,7 +121,7 @@ def summary(figures: Figures) -> str:
         ("workload", "who", "configuration", "requests/s", "p99 ms", "CPU s per 1,000", "errors"),
         (
             (name, who, figures.configuration(cell), cell.spread("rate"), cell.spread("p99"), number(cell.cpu),
-             sum(cell.errors.values()))
+             cell.trouble or 0)
             for name in figures.workloads
             for who, cell in _named(figures, name)
         ),
@@ -130,8 +132,8 @@ def summary(figures: Figures) -> str:
         + f", {target.get('cpus', '?')} CPUs"
     )
     lines += ["", f"Through nginx, median (least to most) of the rounds; measured on {_plain(where)}."]
-    if dig(figures.data, "client", "same_host"):
-        lines.append("The load came from the measured host itself, so CPU per request is the figure to trust.")
+    if figures.shared:
+        lines.append(f"The load came from {figures.shared}, so CPU per request is the figure to trust.")
     return "\n".join(lines) + "\n"
 
 
@@ -190,6 +192,7 @@ def page(figures: Figures) -> str:
         ratio=ratio,
         marks=lambda subject: marks(figures, subject),
         problems=problems(figures.data),
+        whereabouts=whereabouts,
     )
 
 
@@ -209,19 +212,22 @@ def _safe(svg: str) -> Any:
     return Markup(svg)
 
 
-def _claims(figures: Figures) -> list[tuple[str, list[Any]]]:
-    guides: dict[str, list[Any]] = {}
+def _claims(figures: Figures) -> list[tuple[str, list[Any], list[str]]]:
+    """Return for each guide its claims, and those whose set was not chosen."""
+    guides: dict[str, tuple[list[Any], list[str]]] = {}
     for claim in figures.claims:
-        guides.setdefault(claim.seed, []).append(claim)
-    return sorted(guides.items())
+        guides.setdefault(claim.seed, ([], []))[0].append(claim)
+    for one in figures.data.get("claims_not_chosen") or []:
+        guides.setdefault(one["seed"], ([], []))[1].append(one["what"])
+    return [(seed, *of) for seed, of in sorted(guides.items())]
 
 
 def _fill(figures: Figures, cell: Cell, best: Cell | None) -> tuple[str, str]:
     """Return the class of a cell's bar, and what to call it."""
     name, title = cell.key.subject, figures.configuration(cell)
     title += marks(figures, name)
-    if cell.errors:
-        return "errors", f"{title} ✗ {sum(cell.errors.values())} errors"
+    if not cell.clean:
+        return "errors", f"{title} ✗ {cell.trouble}"
     if best and cell.key == best.key:
         return "best", f"★ {title}"
     if name == figures.default:
@@ -290,12 +296,8 @@ def _settings_charts(figures: Figures) -> list[tuple[str, Any]]:
         bars = []
         for cell in cells:
             one = cell.spread("cpu_proxy")
-            fill = "plain" if cell.clean else "errors"
-            bars.append(
-                charts.Bar(
-                    figures.title(cell.key.subject), (one.median,), number(one.median), one.least, one.most, fill
-                )
-            )
+            fill, label = _fill(figures, cell, None)
+            bars.append(charts.Bar(label, (one.median,), number(one.median), one.least, one.most, fill))
         svg = charts.bars(f"CPU of nginx, {workload}", "CPU s per 1,000 requests", bars)
         drawn.append((figures.workload(workload), _safe(svg)))
     return drawn
@@ -344,7 +346,7 @@ def _connection_charts(figures: Figures) -> list[dict[str, Any]]:
 
 def _curve_said(curve: Curve, name: str) -> str:
     if curve.knee is None:
-        return f"{name}: errors everywhere"
+        return f"{name}: errors or missing rounds everywhere"
     return f"{name}: best {number(curve.best)} requests/s, knee at {charts.tick(curve.knee)}"
 
 

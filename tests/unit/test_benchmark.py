@@ -85,6 +85,22 @@ class TestThePlan:
                     assert sent["place"][:10] in ("", "127.0.0.1:")
                     assert sent["local"]
 
+    def test_what_is_in_front_of_a_server_is_asked_first_by_the_host_itself(self) -> None:
+        fronts = {(group["loads"][0]["run"]["access"], group["begin"]["front"]) for group in plan(*SETS).groups()}
+        assert fronts == {
+            *(("direct", ""), ("tcp", "127.0.0.1:18090"), ("unix", "127.0.0.1:18090")),
+            *(("tcp", "127.0.0.1:18091"), ("unix", "127.0.0.1:18091")),
+        }
+
+    def test_what_grows_has_three_points_and_more(self) -> None:
+        points: dict[str, set[int]] = {}
+        for one in plan(*SETS).described():
+            for family, x in (one["families"] or {}).items():
+                assert x not in points.setdefault(family, set())
+                points[family].add(x)
+        assert len(points) > 5
+        assert [family for family, found in points.items() if len(found) < 3] == []
+
     def test_there_is_one_reference_and_one_default(self) -> None:
         described = plan(*SETS).described()
         assert [one["name"] for one in described if one["reference"]] == ["seed000-gunicorn"]
@@ -93,8 +109,9 @@ class TestThePlan:
     def test_what_a_guide_claims_is_measured(self) -> None:
         keys = ("subject", "access", "tool", "workload", "connections")
         measured = {tuple(run[key] for key in keys) for run in runs(plan(*SETS))}
-        given = {"target": HOST, "client": HOST, "subjects": plan(*SETS).described(), "claims": CLAIMS, "files": FILES}
-        for claim in document(given, [])["claims"]:
+        made = document({**GIVEN, "subjects": plan(*SETS).described()}, [])
+        assert made["claims_not_chosen"] == []
+        for claim in made["claims"]:
             assert tuple(claim[key] for key in keys) in measured
 
     def test_subjects_of_ones_own_are_measured_as_those_of_the_role(self) -> None:
@@ -119,6 +136,9 @@ class TestThePlan:
             (["server"], [], "benchmark_sets names server; there are limits"),
             (["servers"], [{"name": "granian", "title": "x"}], "has granian twice"),
             ([], [], "Nothing is to be measured"),
+            ([], [{"title": "x"}], "Number 1 of benchmark_subjects has no name"),
+            ([], [{"name": "x", "accesses": "unix, socket"}], "accesses of x in benchmark_subjects is unix, socket;"),
+            ([], [{"name": "x", "accesses": []}], "accesses of x in benchmark_subjects is nothing;"),
         ],
     )
     def test_what_cannot_be_planned_is_refused(self, chosen: list[str], own: list[dict], sentence: str) -> None:
@@ -135,8 +155,11 @@ class TestThePlan:
         assert settings == SETTINGS
         tables = {"sets": SETS, "loads": LOADS, "workloads": WORKLOADS}
         numbers = {name: str(getattr(SETTINGS, name)) for name in Settings.NUMBERS}
-        found = benchmark_plan(tables, "limits,nginx", [], address="", source="", **numbers)
+        found = benchmark_plan(
+            tables, " limits, nginx,", [{"name": "x", "accesses": "tcp, unix"}], address="", source="", **numbers
+        )
         assert found["sets"] == ["limits", "nginx"]
+        assert {app["name"] for app in found["apps"]} >= {"bm-x", "bm-x-tcp"}
         assert found["settings"] == {name: int(number) for name, number in numbers.items()}
 
     def test_every_file_that_a_subject_names_is_there(self) -> None:
@@ -154,18 +177,30 @@ HOST = {
 }
 CLAIMS = TABLES["__benchmark_claims"]
 FILES = {name: "text" for subject in plan(*SETS).described() for name in subject["file_names"]}
+GIVEN = {
+    **{"target": HOST, "client": HOST, "claims": CLAIMS, "files": FILES},
+    "described": {"bm-default": {"command": "python -m gunicorn", "packages": {"gunicorn": "27.0.1"}}},
+    "servers": {"bm-default": {"kind": "gunicorn", "worker_class": "gthread", "workers": 2, "threads": 32}},
+}
 
 
 def test_the_document_has_what_was_measured_and_of_the_hosts_nothing_that_names_them_to_others() -> None:
     subjects = plan("seeds").described()
     lines = [{"run": {"rate": 1}}, {"missing": {"subject": "seed002-uwsgi", "why": "no wheel"}}]
-    made = document({"target": HOST, "client": HOST, "subjects": subjects, "claims": CLAIMS, "files": FILES}, lines)
+    made = document({**GIVEN, "subjects": subjects}, lines)
     assert (made["runs"], made["missing"]) == ([{"rate": 1}], [{"subject": "seed002-uwsgi", "why": "no wheel"}])
     assert made["target"]["platform"] == "Debian 13.1"
     assert made["target"]["model"] == "Model"
     assert "web1.secret" not in json.dumps(made)
     (reference,) = [subject for subject in made["subjects"] if subject["reference"]]
     assert reference["files"] == {"gunicorn.py": "text", "tutorial.conf": "text"}
+    assert reference["resolved"] is None
+    (default,) = [subject for subject in made["subjects"] if subject["default"]]
+    assert default["resolved"] == {
+        **{"kind": "gunicorn", "worker_class": "gthread", "workers": 2, "threads": 32},
+        **{"version": "27.0.1", "command": "python -m gunicorn"},
+    }
+    assert made["claims_not_chosen"] == [{"seed": "002", "what": "PHP behind nginx"}]
 
 
 AB = """
@@ -210,7 +245,7 @@ class TestTheTools:
 
     def test_siege_gives_no_percentiles(self) -> None:
         said = read_siege(SIEGE)
-        assert (said["requests"], said["rate"], said["errors"]["read"]) == (1275, 850.0, 5)
+        assert (said["requests"], said["rate"], said["errors"]["failed"]) == (1275, 850.0, 5)
         assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": 1200.0}
 
     def test_connections_that_wrk_got_no_answer_on_have_timed_out(self) -> None:

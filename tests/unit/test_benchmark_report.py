@@ -34,7 +34,7 @@ NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
 
 
 def subject(name: str, **more: Any) -> dict[str, Any]:
-    nothing = {"seed": None, "family": None, "x": None, "interface": None, "processes": 2, "threads": 4, "files": {}}
+    nothing = {"seed": None, "families": None, "interface": None, "processes": 2, "threads": 4, "files": {}}
     sort = {"title": name, "set": "servers", "reference": False, "default": False, "server": {"kind": "gunicorn"}}
     return {"name": name, **nothing, **sort, "commands": [], **more}
 
@@ -73,7 +73,7 @@ def data() -> dict[str, Any]:
         subject("granian-asgi", interface="asgi"),
         subject("seed002-php", set="php", server=None),
     ]
-    subjects += [subject(f"gthread-2x{x}", set="sweep", family="threads", x=x) for x in (8, 16, 32, 64)]
+    subjects += [subject(f"gthread-2x{x}", set="sweep", families={"threads": x}) for x in (8, 16, 32, 64)]
     runs = [
         one
         for name, rate in RATES.items()
@@ -112,7 +112,7 @@ def data() -> dict[str, Any]:
             {**claim, **of_003},
             claim | of_php,
         ],
-        "missing": [{"subject": "seed002-php", "why": "the host has no PHP"}],
+        "missing": [{"subject": "seed002-php", "why": "the host has no PHP", "allowed": True}],
     }
 
 
@@ -174,6 +174,52 @@ def test_a_cell_with_an_error_in_one_round_is_never_the_best_and_shows_it(data: 
     assert re.search(r"<tr><td[^>]*>gevent†</td><td>unix</td>.*✗ 6,000", text)
 
 
+def test_a_subject_that_lacks_a_round_is_never_the_best_and_shows_it(data: dict[str, Any]) -> None:
+    data["runs"] += [one for name in ("hello", "io") for one in rounds("gevent", name, 7000, access="tcp")]
+    crashed("gevent")(data)
+    assert {best(data, name) for name in SHARES} == {"gevent", "gthread-2x64"}
+    assert Figures(data).best("hello").key.access == "tcp"  # by the other way it lacks nothing
+    assert all(cell.key.access == "tcp" for cell in Figures(data).candidates("io") if cell.key.subject == "gevent")
+    text = benchmark_report.files(data)["index.html"]
+    assert "gevent† ✗ rounds missing" in text
+    assert re.search(r"<tr><td[^>]*>gevent†</td><td>unix</td>.*✗ 6,000", text)
+    assert "<li>gevent (unix), round 2: it has ended</li>" in text
+    data["missing"][-1] = {"subject": "gevent", "why": "it has ended"}
+    assert best(data) == "gthread-2x64"
+    assert "<li>gevent: it has ended</li>" in benchmark_report.files(data)["index.html"]
+
+
+def test_what_is_not_the_best_for_want_of_a_round_is_no_limit_and_reaches_no_goal(data: dict[str, Any]) -> None:
+    crashed("default")(data)
+    assert goals(data)[2:4] == [False, False]
+    assert "rounds missing" in Figures(data).goals[2].note
+    data["missing"].append({"subject": "nginx-return", "access": "direct", "round": 1, "why": "it has ended"})
+    assert "nginx answering by itself" not in Figures(data).answer[2]
+
+
+@pytest.mark.parametrize("latency", [None, 0.0], ids=["", "older data"])
+def test_a_cell_without_any_answer_says_so_and_has_no_latency(data: dict[str, Any], latency: float | None) -> None:
+    for one in runs_of(data, subject="gunicorn-sync", workload="hello"):
+        one.update(requests=0, rate=0.0, latency_ms=dict.fromkeys(one["latency_ms"], latency))
+        one["errors"]["timeout"] = 100
+    assert Figures(data).cells[Key("gunicorn-sync", "unix", "hello", "wrk", 100)]["p99"] is None
+    assert problems(data) == []
+    text = benchmark_report.files(data)["index.html"]
+    assert "gunicorn-sync ✗ nothing answered, 300 errors: 0" in text
+    runs_of(data, subject="gunicorn-sync", workload="hello")[0]["requests"] = 1
+    assert "gunicorn-sync ✗ nothing answered in 2 of 3 rounds, 300" in benchmark_report.files(data)["index.html"]
+
+
+@pytest.mark.parametrize("kind", ["timeout", "failed"])
+def test_kinds_of_errors_that_not_every_tool_tells_count_as_failed(data: dict[str, Any], kind: str) -> None:
+    one = runs_of(data, subject="gevent", workload="hello")[0]
+    one["errors"] |= {kind: 25, "status": 2}
+    cell = Figures(data).cells[Key("gevent", "unix", "hello", "wrk", 100)]
+    assert (cell.failed, cell.refused, cell.clean) == (25, 2, False)
+    rows = [*csv.DictReader(benchmark_report.files(data)["runs.csv"].splitlines())]
+    assert [row[f"errors_{kind}"] for row in rows if row[f"errors_{kind}"] not in ("", "0")] == ["25"]
+
+
 def test_the_reference_the_guides_and_the_limits_are_never_the_best(data: dict[str, Any]) -> None:
     for one in runs_of(data, subject="seed000-gunicorn", access="tcp"):
         one["rate"] *= 100
@@ -229,6 +275,22 @@ def test_the_answer_is_three_sentences(data: dict[str, Any]) -> None:
     assert "costs the default 0.020 CPU s per 1,000 requests, 1.11 times nginx to nginx (0.018)" in distance
 
 
+@pytest.mark.parametrize(
+    ("busy", "marked"),
+    [((0.2, 0.9, 0.97), True), ((0.2, None, 0.97), False), ((0.97, 0.89, 0.1), False), ((None, None, 0.9), True)],
+)
+def test_a_rate_that_the_tool_may_have_held_back_is_marked(
+    data: dict[str, Any], busy: tuple[float | None, ...], marked: bool
+) -> None:
+    data["runs"] += rounds("default", "constant", 90000, tool="siege", client_cpu=1.9)
+    for one, cpu in zip(runs_of(data, subject="nginx-return"), busy, strict=True):
+        one["client_cpu"] = cpu
+    least = "at least " if marked else ""
+    assert f"nginx answering by itself gives {least}90,000 requests/s, 10.0 times" in Figures(data).answer[2]
+    text = benchmark_report.page(Figures(data))
+    assert re.findall(r'<td class="n">≥ ([\d,]+)', text) == (["90,000"] if marked else [])
+
+
 def test_the_hop_is_compared_with_what_is_asked_as_often(data: dict[str, Any]) -> None:
     data["subjects"].append(subject("hop-app", title="the least before an app", set="limits", server={}))
     for workload, proxy in (("constant", 0.16), ("hello", 0.01)):
@@ -278,6 +340,17 @@ def without(name: str, **wanted: Any) -> Callable[[dict[str, Any]], Any]:
     return _without
 
 
+def crashed(name: str, **more: Any) -> Callable[[dict[str, Any]], Any]:
+    """Let a subject end in its second round, when io is asked."""
+
+    def _crashed(data: dict[str, Any]) -> None:
+        without(name, workload="io", round=2)(data)
+        entry = {"subject": name, "access": "unix", "round": 2, "why": "it has ended", "workloads": ["hello", "io"]}
+        data["missing"].append(entry | more)
+
+    return _crashed
+
+
 def change(name: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda data: [one.update(values) for one in data["subjects"] if one["name"] == name]
 
@@ -300,8 +373,14 @@ def change(name: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
         (lambda data: data["runs"][0].update(rate=None), "it has no rate."),
         (lambda data: data["subjects"].append(subject("gevent")), "gevent is the name of 2 subjects."),
         (lambda data: data["missing"][0].update(why=""), "seed002-php is missing, and nothing says why."),
+        (lambda data: data["missing"][0].pop("allowed"), "seed002-php could not be measured: the host has no PHP."),
+        (crashed("gevent"), "gevent (unix), round 2 could not be measured: it has ended."),
         (
-            lambda data: data["missing"].append({"subject": "default", "why": "no answer"}),
+            lambda data: (crashed("gevent")(data), without("gevent", workload="io", round=3)(data)),
+            "gevent (unix), io, wrk with 100 connections: 1 of 3 rounds.",
+        ),
+        (
+            lambda data: data["missing"].append({"subject": "default", "why": "no answer", "allowed": True}),
             "the untouched default could not be measured: no answer",
         ),
         (without("seed003-threads", connections=1), "nothing was measured for a claim of guide 003: 10 that wait"),
@@ -364,7 +443,7 @@ def test_the_page_has_its_parts_in_order_and_every_chart_has_a_unit(data: dict[s
         "Charts",
         "Scaling",
         "Raw data",
-        "missing",
+        "What is missing",
         "Where and",
     ]
     places = [text.index(part) for part in parts]
@@ -388,8 +467,8 @@ def test_the_lines_of_a_chart_differ_without_their_colours() -> None:
 def test_what_comes_from_elsewhere_is_text_in_the_page_and_in_the_summary(data: dict[str, Any]) -> None:
     evil = "</pre><script>alert(1)</script> | \"'&"
     data["subjects"][6].update(title=evil, commands=[evil], files={evil: evil}, server={"kind": "gevent", "x": evil})
-    data["subjects"][10]["family"] = evil
-    data["subjects"][11]["family"] = evil
+    data["subjects"][10]["families"] = {evil: 8}
+    data["subjects"][11]["families"] = {evil: 16}
     data["claims"][0].update(text=evil, what=evil)
     data["missing"].append({"subject": "gevent", "why": evil})
     data["name"] = data["command"] = data["target"]["model"] = data["versions"][evil] = evil
@@ -428,7 +507,7 @@ def test_the_table_of_runs_holds_what_was_measured(data: dict[str, Any]) -> None
         for column, keys in benchmark_report.COLUMNS.items():
             value = one
             for key in keys:
-                value = value[key]
+                value = value.get(key)
             assert row[column] == ("" if value is None else str(value))
 
 
@@ -440,11 +519,59 @@ def test_the_summary_is_short_and_has_the_answer_and_the_goals(data: dict[str, A
     assert len(text.splitlines()) < 60
 
 
-def test_one_host_for_client_and_servers_is_said(data: dict[str, Any]) -> None:
-    hint = "came from the measured host itself"
-    assert not any(hint in text for text in benchmark_report.files(data).values())
-    data["client"]["same_host"] = True
-    assert [hint in text for text in benchmark_report.files(data).values()] == [True, False, True]
+@pytest.mark.parametrize(
+    ("client", "words"),
+    [
+        ({"same_host": True, "same_machine": True}, "from the measured host itself"),
+        ({"same_host": False, "same_machine": True}, "from the machine that the measured host is on"),
+    ],
+)
+def test_one_host_or_machine_for_client_and_servers_is_said(
+    data: dict[str, Any], client: dict[str, bool], words: str
+) -> None:
+    assert not any("to trust" in text for text in benchmark_report.files(data).values())
+    data["client"] |= client
+    found = benchmark_report.files(data).values()
+    assert [f"The load came {words}" in text and "to trust" in text for text in found] == [True, False, True]
+
+
+def test_the_page_says_what_ran(data: dict[str, Any]) -> None:
+    assert "The untouched default is" not in benchmark_report.page(Figures(data))
+    gthread = {"kind": "gunicorn", "version": "25.1", "worker_class": "gthread", "workers": 2, "threads": 32}
+    change("default", resolved={**gthread, "command": ["gunicorn", "--config", "a b.py"]})(data)
+    change("gevent", resolved={"kind": "gevent", "version": None, "workers": 1, "threads": None, "command": []})(data)
+    change("werkzeug", resolved=None)(data)
+    change("granian-asgi", resolved={"kind": "granian", "command": "granian --workers 2"})(data)
+    text = benchmark_report.page(Figures(data))
+    said = "gunicorn 25.1 gthread, 2 workers \N{MULTIPLICATION SIGN} 32 threads"
+    assert text.index('id="answer"') < text.index(f"<p>The untouched default is {said}.</p>") < text.index('id="goals"')
+    subjects = text[text.index("Subjects: commands") :]
+    assert f"<p>{said}</p>\n<pre>gunicorn --config &#39;a b.py&#39;\n</pre>" in subjects
+    assert "<p>gevent, 1 worker</p>" in subjects
+    assert "<p>granian</p>\n<pre>granian --workers 2\n</pre>" in subjects
+
+
+def test_the_page_prints_the_files_that_commands_name_and_the_bytes_of_each_cell(data: dict[str, Any]) -> None:
+    assert "percentiles.lua" not in benchmark_report.page(Figures(data))
+    data["scripts"] = {"percentiles.lua": "done = <b>", "siege.conf": "limit = 255"}
+    for one, mebis in zip(runs_of(data, subject="default", workload="io"), (7, 24.68, 30), strict=True):
+        one.update(bytes=mebis * 1024 * 1024, seconds=2)
+    text = benchmark_report.page(Figures(data))
+    raw = text[text.index('id="raw"') : text.index("What is missing")]
+    assert "<h4>percentiles.lua</h4>\n<pre>done = &lt;b&gt;</pre>" in raw
+    assert "<h4>siege.conf</h4>" in raw
+    assert '<td class="n">12.3</td>' in raw
+
+
+def test_claims_whose_set_was_not_chosen_are_named_below_their_guide(data: dict[str, Any]) -> None:
+    assert "not chosen" not in benchmark_report.page(Figures(data))
+    php, other = {"seed": "002", "what": "PHP behind nginx"}, {"seed": "004", "what": "what nobody measures"}
+    data["claims_not_chosen"] = [php, {**php, "what": "PHP <by itself>"}, other]
+    guides = re.split("<h3>", benchmark_report.page(Figures(data)).partition('id="charts"')[0])
+    said = {guide[:9]: guide.partition("</table>")[2] or guide for guide in guides if "not chosen" in guide}
+    assert [*said] == ["Guide 002", "Guide 004"]
+    assert "<p>not chosen: PHP behind nginx, PHP &lt;by itself&gt;</p>" in said["Guide 002"]
+    assert "<p>not chosen: what nobody measures</p>" in said["Guide 004"]
 
 
 # The action

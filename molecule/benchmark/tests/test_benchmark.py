@@ -68,6 +68,10 @@ def test_the_host_is_as_it_was(host: Host) -> None:
         assert [item for item in sorted(one ^ other) if not any(path in item for path in STAYS)] == [], kind
 
 
+def test_what_it_has_not_brought_stays_whatever_its_name(host: Host) -> None:
+    assert host.file("/srv/wsgi/bm-own/data/kept").content_string == "of somebody"
+
+
 def test_its_own_app_goes_on_serving(host: Host) -> None:
     assert fetch(host, OWN.url(host, "/healthz")).status == 200
 
