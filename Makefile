@@ -18,12 +18,12 @@ demo: root $(VENV)/installed ## three hosts on this machine, a Flask app on each
 demo-down: root $(VENV)/installed ## remove everything that `make demo` made
 	@$(RUN) tools.demo down
 
-benchmark: root $(VENV)/installed ## measure every server on the demo's hosts, about half an hour; the report is in benchmarks/
+benchmark: root $(VENV)/installed ## measure every server on the demo's hosts, a little over an hour; the report is in benchmarks/
 	@$(RUN) tools.demo up
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-playbook playbooks/benchmark.yml -i inventories/demo \
 	  -e benchmark_target=app-debian -e benchmark_client=app-ubuntu $(OPTIONS)
 
-benchmark-deployment: root $(VENV)/installed ## measure deployments on fleets of 1 to 16 hosts of its own (OPTIONS="--hosts 1": 90 s)
+benchmark-deployment: root $(VENV)/installed ## measure deployments on fleets of 1 to 16 hosts of its own (OPTIONS="--hosts 1": 90 s; "--rounds 3": medians)
 	@$(RUN) tools.deployment_benchmark $(OPTIONS)
 
 test: root $(VENV)/installed ## everything: lint, sanity, unit tests, the sample app's tests, every scenario

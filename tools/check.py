@@ -24,7 +24,10 @@ PROGRAMS = {
     "nginx": "nginx",
     "apache2-bin": "apache2",
     "redis-server": "redis-server",
+    "redis-tools": "redis-cli",
 }
+# Where one of these is missing, unit tests are skipped; the others are for scenarios.
+UNIT_PROGRAMS = ("nginx", "apache2", "redis-server", "redis-cli")
 # These share a fleet, which `default` has to meet clean and `remove` leaves so; the others bring hosts of their own.
 SHARING = (
     "default",
@@ -129,17 +132,26 @@ def run_all(checks: list[Check]) -> list[Result]:
 
 def environment(platforms: str = "") -> dict[str, str]:
     """Let every command find this repository's own programs first, and the platforms if it is told any."""
-    path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
+    # Tests have to find what `prepare` found, under plain `su` as well.
+    path = f"{Path(PYTHON).parent}{os.pathsep}{machine.SEARCH}"
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"} | ({"PLATFORMS": platforms} if platforms else {})
 
 
 def prepare() -> None:
     """Install what the hosts and the tests need."""
     machine.prepare()
-    missing = [package for package, program in PROGRAMS.items() if not shutil.which(program)]
-    if missing:
-        machine.install(missing)
+    if missing := lacking():
+        machine.install([*missing])
+    if missing := lacking():
+        raise FleetError(
+            f"no {', '.join(missing.values())} in {machine.SEARCH}, although apt installed {', '.join(missing)}"
+        )
     say("machine: ready")
+
+
+def lacking() -> dict[str, str]:
+    """Return the packages whose programs this machine lacks, and these programs."""
+    return {package: program for package, program in PROGRAMS.items() if not shutil.which(program, path=machine.SEARCH)}
 
 
 def scenarios(names: tuple[str, ...], platforms: str = "", beside: bool = False) -> list[Check]:
@@ -173,6 +185,11 @@ def main(arguments: list[str]) -> int:
     try:
         if group in ("", "prepare", "scenario", "matrix"):
             prepare()
+        if group == "":
+            # Everything is there now: a test that is skipped for want of it would hide that it is not.
+            os.environ["TEST_PROGRAMS_REQUIRED"] = "1"
+        if group == "unit" and (missing := [name for name in lacking().values() if name in UNIT_PROGRAMS]):
+            say(f"unit tests that need {', '.join(missing)} are skipped: `sudo make prepare` installs what is missing")
         checks = [check for key, checks in GROUPS.items() if group in ("", key) for check in checks]
         if group in ("", "scenario"):
             checks += scenarios((name,) if name else SCENARIOS, beside=not name)

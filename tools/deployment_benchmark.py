@@ -1,10 +1,11 @@
 """Measure deployments: seconds, tasks and the controller's CPU seconds, on fleets that it makes and removes.
 
-``python -m tools.deployment_benchmark [--hosts 1,4] [--cases noop,deploy]``; timings never make it fail, runs that
-fail do.
+``python -m tools.deployment_benchmark [--hosts 1,4] [--cases noop,deploy] [--rounds 3]``; timings never make it fail,
+runs that fail do. What each fleet gave is written before the next one is made.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -32,6 +33,7 @@ NAME = "deployments"
 SUBNET = "10.89.94"
 SIZES = (1, 4, 10, 16)
 FIRST_ADDRESS = 11
+GRACE = 10
 # What is different from ansible.cfg of this checkout.
 VARIATIONS: dict[str, dict[str, str]] = {
     "noop": {},
@@ -111,11 +113,22 @@ class Bench:
         write(self.inventory, yaml.safe_dump(description(self.size, state_directory(NAME))))
         self.fleet = inventory.load(self.inventory, images.platforms())
         hosts.down(self.fleet, remove_images=False, all_traces=False)
-        hosts.up(self.fleet)
+        try:
+            hosts.up(self.fleet)
+        except BaseException as problem:
+            # Some hosts may be there, and a `with` that was not entered is not left either.
+            self.__exit__(problem)
+            raise
         return self
 
-    def __exit__(self, *_problem: object) -> None:
-        hosts.down(self.fleet, remove_images=False, all_traces=False)
+    def __exit__(self, *problem: object) -> None:
+        try:
+            hosts.down(self.fleet, remove_images=False, all_traces=False)
+        except FleetError as error:
+            if not problem[0]:
+                raise
+            # What was wrong before says more, and is raised on.
+            say(f"fleet {NAME}: not removed, the next benchmark does it: {error}")
 
     def play(self, case: str, number: int, playbook: str, *words: str, settings: dict[str, str] | None = None) -> Run:
         """Run a playbook and keep what it took."""
@@ -157,9 +170,21 @@ def finish(command: list[str], environment: dict[str, str], log: Path, timeout: 
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
             return f"not done after {timeout:g} s"
+        finally:
+            end(process)
     return f"exit status {code}" if code else "ok"
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Let nothing of a command go on, whatever ended the wait for it: its hosts are removed next."""
+    # The workers of ansible-playbook have sessions of their own. It hands SIGTERM on to them; SIGKILL it cannot.
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+            return
 
 
 def read_profile(path: Path) -> tuple[list[dict[str, Any]], int, int]:
@@ -177,8 +202,11 @@ def measure(bench: Bench, cases: list[str], rounds: int) -> None:
         return
     variations = [name for name in VARIATIONS if name in cases]
     if "fact-cache" in variations:
-        bench.play("fact-cache", 0, site, settings=VARIATIONS["fact-cache"])
-        bench.runs.pop()  # fills the cache
+        filler = bench.play("fact-cache", 0, site, settings=VARIATIONS["fact-cache"])
+        if filler.status == "ok":
+            bench.runs.remove(filler)  # it found the cache empty
+        else:
+            variations.remove("fact-cache")  # the next one would only fill it
     for number in range(1, rounds + 1):
         for name in variations:
             bench.play(name, number, site, settings=VARIATIONS[name])
@@ -215,6 +243,19 @@ def spread(runs: list[Run], what: str) -> str:
     return f"{statistics.median(values):.1f}{around}"
 
 
+def figures(runs: list[Run]) -> list[dict[str, Any]]:
+    """Return the median, the least and the most of each case on each fleet."""
+    return [
+        {"case": case, "hosts": size, "runs": len(group)}
+        | {
+            what: {"median": round(median(group, what), 2), "least": min(values), "most": max(values)}
+            for what in ("seconds", "cpu_seconds")
+            for values in [[getattr(run, what) for run in group]]
+        }
+        for (case, size), group in cells(runs).items()
+    ]
+
+
 def profile(runs: list[Run]) -> tuple[list[list[Any]], list[list[Any]]]:
     """Return what the roles cost, and the tasks, the dearest first: seconds, CPU seconds, how often they ran."""
     roles: dict[str, Counter[str]] = defaultdict(Counter)
@@ -247,13 +288,18 @@ def report(data: dict[str, Any], runs: list[Run]) -> str:
         "# Deployments",
         "",
         f"{data['machine']['cpus']} processors shared by controller and hosts, ansible-core {data['ansible']}, Python "
-        f"{data['machine']['python']}. CPU seconds are the controller's: ansible-playbook with all its processes.",
+        f"{data['machine']['python']}. CPU seconds are the controller's: ansible-playbook and the processes that it "
+        "waits for. ssh's connections detach themselves and are not in them. Of several runs: the median (the least "
+        "to the most).",
     ]
-    head = ("what", "hosts", "seconds", "CPU seconds", "tasks per host", "tasks", "changed")
+    if unfinished := data.get("unfinished"):
+        lines += ["", f"Not measured to the end: fleets of {', '.join(map(str, unfinished))} hosts."]
+    head = ("what", "hosts", "runs", "seconds", "CPU seconds", "tasks per host", "tasks", "changed")
     rows = [
         [
             TITLES[case],
             size,
+            len(group),
             spread(group, "seconds"),
             spread(group, "cpu_seconds"),
             *(f"{median(group, what):g}" for what in ("tasks_per_host", "tasks", "changed")),
@@ -307,33 +353,49 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def keep(place: Path, data: dict[str, Any], runs: list[Run]) -> str:
+    """Write the results for programs and for people; return the latter."""
+    text = report(data, runs)
+    told = {**data, "figures": figures(runs), "runs": [asdict(run) for run in runs]}
+    write(place / "deployments.json", json.dumps(told, indent=1) + "\n", 0o644)
+    write(place / "deployments.md", text, 0o644)
+    return text
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure, write what was found, and return the exit status."""
     options = parser().parse_args(argv)
     runs: list[Run] = []
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    data: dict[str, Any] = {
+        "format": 1,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "ansible": ansible_version,
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()},
+        "rounds": options.rounds,
+        "unfinished": list(options.hosts),
+    }
+    text, status = "", 0
     try:
         with tempfile.TemporaryDirectory(prefix="deployments-") as place:
             for size in options.hosts:
-                with Bench(size, Path(place), options.timeout) as bench:
-                    measure(bench, options.cases, options.rounds)
-                runs += bench.runs
+                bench = Bench(size, Path(place), options.timeout)
+                try:
+                    with bench:
+                        measure(bench, options.cases, options.rounds)
+                        data["unfinished"].remove(size)
+                finally:
+                    runs += bench.runs
+                    # A fleet that cannot be made takes nothing of what the others gave, nor of former results.
+                    if runs:
+                        text = keep(options.output, data, runs)
     except FleetError as error:
         print(f"deployment benchmark: {error}", file=sys.stderr)
-        return 2
-    data = {
-        "format": 1,
-        "started": started,
-        "ansible": ansible_version,
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()},
-        "runs": [asdict(run) for run in runs],
-    }
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = report(data, runs)
-    (options.output / "deployments.json").write_text(json.dumps(data, indent=1) + "\n")
-    (options.output / "deployments.md").write_text(text)
-    print(text)
-    return 1 if any(run.status != "ok" for run in runs) else 0
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    if text:
+        print(text)
+    return status or (1 if any(run.status != "ok" for run in runs) else 0)
 
 
 if __name__ == "__main__":

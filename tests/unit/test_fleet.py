@@ -1,6 +1,8 @@
 """The fleet tool without podman: what it reads, what it refuses and what it would run."""
 
 import io
+import os
+import signal
 import sys
 import tarfile
 from ipaddress import IPv4Address
@@ -10,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tools import check
 from tools.fleet import apt, hosts, images, inventory, machine, process, ssh
 from tools.fleet.__main__ import main
 from tools.fleet.process import FleetError
@@ -371,3 +374,128 @@ class TestMachine:
         monkeypatch.setattr(machine.os, "geteuid", lambda: 1000)
         assert main(["prepare"]) == 2
         assert "run this with sudo" in capsys.readouterr().err
+
+
+class TestInstallation:
+    """What apt is asked for, and what becomes of the services of its packages; the programs are stand-ins."""
+
+    @pytest.fixture(autouse=True)
+    def place(self, monkeypatch, tmp_path, stand_ins):
+        monkeypatch.setattr(process, "RUN", tmp_path / "run")
+        monkeypatch.setattr(machine, "STATE", tmp_path / "state")
+        monkeypatch.setattr(machine, "SEARCH", os.environ["PATH"])
+        for name in ("POLICY", "SYSTEMD", "UNITS"):
+            monkeypatch.setattr(machine, name, tmp_path / name)
+        machine.SYSTEMD.mkdir()
+        machine.UNITS.mkdir()
+        for package in ("nginx", "redis-server"):
+            (machine.UNITS / f"{package}.service").touch()
+        stand_ins.add("dpkg-query", "for name; do :; done; [ $name != redis-server ] || echo installed")
+        stand_ins.add("systemctl")
+        stand_ins.add("apt-get", f"sh {machine.POLICY} || echo held back >> {stand_ins.log}")
+
+    @staticmethod
+    def disabled(stand_ins):
+        return [call for call in stand_ins.calls if call.startswith("systemctl")]
+
+    def test_no_service_starts_while_packages_are_installed(self, stand_ins):
+        machine.install(["nginx"])
+        assert stand_ins.calls[-3:] == [
+            "apt-get install --yes --no-install-recommends nginx",
+            "held back",
+            "systemctl disable nginx",
+        ]
+        assert not machine.POLICY.exists()
+
+    def test_only_the_units_of_packages_that_were_not_there_are_disabled(self, stand_ins):
+        machine.install(["redis-server", "chromium", "nginx"])
+        assert self.disabled(stand_ins) == ["systemctl disable nginx"]
+
+    def test_without_systemd_nothing_is_disabled(self, stand_ins):
+        machine.SYSTEMD.rmdir()
+        machine.install(["nginx"])
+        assert not self.disabled(stand_ins)
+
+    def test_after_an_installation_that_failed_services_start_again(self, stand_ins):
+        stand_ins.add("apt-get", '[ "$1" = update ]')
+        with pytest.raises(FleetError, match="apt-get install failed"):
+            machine.install(["nginx"])
+        assert self.disabled(stand_ins) == ["systemctl disable nginx"]
+        assert not machine.POLICY.exists()
+
+    def test_services_start_again_although_one_could_not_be_disabled(self, stand_ins):
+        stand_ins.add("systemctl", "echo no bus >&2; exit 1")
+        with pytest.raises(FleetError, match="no bus"):
+            machine.install(["nginx"])
+        assert not machine.POLICY.exists()
+
+    def test_the_policy_of_somebody_else_stays(self, stand_ins):
+        machine.POLICY.write_text("#!/bin/sh\nexit 101\n")
+        machine.install(["nginx"])
+        machine._remove_leftover_policy()
+        assert machine.POLICY.read_text() == "#!/bin/sh\nexit 101\n"
+        assert self.disabled(stand_ins) == ["systemctl disable nginx"]
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    @pytest.mark.parametrize("something_is_missing", [True, False])
+    def test_what_a_killed_installation_left_goes_with_the_next_run(self, monkeypatch, number, something_is_missing):
+        child = os.fork()
+        if not child:
+            try:
+                with machine._services_held_back(["nginx"]):
+                    os.kill(os.getpid(), number)
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == number
+        assert machine.POLICY.exists()
+        monkeypatch.setattr(machine.os, "geteuid", lambda: 0)
+        monkeypatch.setattr(machine, "missing_packages", lambda: ["nginx"] if something_is_missing else [])
+        monkeypatch.setattr(machine, "connect", machine.Podman)
+        machine.prepare()
+        assert not machine.POLICY.exists()
+
+
+class TestCheck:
+    @pytest.fixture(autouse=True)
+    def place(self, monkeypatch, tmp_path):
+        """Make a machine whose PATH lacks the directory of its daemons, as under plain `su`; it has all but nginx."""
+        for program in check.PROGRAMS.values():
+            (tmp_path / program).touch(mode=0o755)
+        (tmp_path / "nginx").unlink()
+        monkeypatch.setattr(machine, "SEARCH", str(tmp_path))
+        monkeypatch.setattr(machine, "prepare", lambda: None)
+        monkeypatch.setattr(check, "run_all", lambda checks: [])
+        monkeypatch.setenv("PATH", "/nowhere")
+        # What a test sets is gone after it.
+        monkeypatch.setenv("TEST_PROGRAMS_REQUIRED", "")
+        monkeypatch.delenv("TEST_PROGRAMS_REQUIRED")
+
+    def test_only_what_is_in_no_directory_of_programs_is_installed(self, monkeypatch, tmp_path):
+        asked = []
+
+        def install(packages):
+            asked.extend(packages)
+            (tmp_path / "nginx").touch(mode=0o755)
+
+        monkeypatch.setattr(machine, "install", install)
+        check.prepare()
+        assert asked == ["nginx"]
+
+    def test_tests_find_what_was_looked_for(self, tmp_path):
+        assert str(tmp_path) in check.environment()["PATH"].split(os.pathsep)
+
+    def test_a_program_that_its_package_does_not_bring_is_named(self, monkeypatch, capsys):
+        monkeypatch.setattr(machine, "install", lambda packages: None)
+        assert check.main([]) == 2
+        assert "no nginx in " in capsys.readouterr().err
+
+    def test_unit_tests_alone_say_what_they_skip(self, capsys):
+        check.main(["unit"])
+        assert "unit tests that need nginx are skipped: `sudo make prepare`" in capsys.readouterr().err
+        assert "TEST_PROGRAMS_REQUIRED" not in check.environment()
+
+    def test_the_whole_test_skips_nothing_for_want_of_a_program(self, monkeypatch):
+        monkeypatch.setattr(check, "prepare", lambda: None)
+        monkeypatch.setattr(check, "scenarios", lambda *words, **more: [])
+        check.main([])
+        assert check.environment()["TEST_PROGRAMS_REQUIRED"]

@@ -22,7 +22,9 @@ HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman"
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", *HELPERS])
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_MARK = "# Made by tools/fleet while it installs packages; `make prepare` removes one that was left behind."
 SYSTEMD = Path("/run/systemd/system")
+UNITS = Path("/lib/systemd/system")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_HOST = 6
 CAP_SYS_RESOURCE = 24
@@ -65,6 +67,8 @@ def prepare() -> Podman:
     _require_root()
     if missing := missing_packages():
         install(missing)
+    else:
+        _remove_leftover_policy()
     return connect()
 
 
@@ -176,8 +180,9 @@ def install(packages: Sequence[str]) -> None:
     say(f"machine: installing {names}")
     STATE.mkdir(mode=0o700, exist_ok=True)
     log = STATE / "prepare.log"
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with _services_held_back(packages):
+    # Under plain `su` the PATH lacks what dpkg calls.
+    env = {**os.environ, "PATH": SEARCH, "DEBIAN_FRONTEND": "noninteractive"}
+    with lock("machine"), _services_held_back(packages):
         for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
             run_logged(f"apt-get {arguments[0]}", ["apt-get", *arguments], log, env=env)
     say("machine: packages installed")
@@ -187,17 +192,40 @@ def install(packages: Sequence[str]) -> None:
 def _services_held_back(packages: Sequence[str]) -> Iterator[None]:
     """Let no package start its service, now or when the machine boots; what was there before goes on as it was."""
     # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
-    ours = not POLICY.exists()
+    new = [package for package in packages if not _has_package(package)]
+    ours = not POLICY.exists() or _policy_is_ours()
     if ours:
-        write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)
+        write(POLICY, f"#!/bin/sh\n{POLICY_MARK}\nexit 101\n", 0o755)
     try:
         yield
     finally:
-        if ours:
-            POLICY.unlink()
-    for package in packages if SYSTEMD.is_dir() else ():
-        if Path(f"/lib/systemd/system/{package}.service").exists():
-            run(["systemctl", "disable", package])
+        try:
+            for package in new if SYSTEMD.is_dir() else ():
+                if (UNITS / f"{package}.service").exists():
+                    run(["systemctl", "disable", package])
+        finally:
+            if ours:
+                POLICY.unlink(missing_ok=True)
+
+
+def _has_package(name: str) -> bool:
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}\n", name]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    return "installed" in answer.stdout.split()
+
+
+def _policy_is_ours() -> bool:
+    """Tell whether there is a policy of ours; to whoever has the lock, it is what a killed run left."""
+    return POLICY.exists() and POLICY_MARK in POLICY.read_text(errors="replace").splitlines()
+
+
+def _remove_leftover_policy() -> None:
+    """Let packages start their services again, which a killed run would have held back for ever."""
+    if _policy_is_ours():
+        with lock("machine"):
+            if _policy_is_ours():
+                POLICY.unlink()
+                say(f"machine: {POLICY} removed, which an installation that was killed had left")
 
 
 def _filesystem(path: Path) -> str:

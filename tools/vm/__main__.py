@@ -134,7 +134,9 @@ def main() -> int:
         state = state_directory(NAME)
         with lock(NAME):
             if command == "up":
-                missing = [package for package, program in PROGRAMS.items() if not shutil.which(program)]
+                missing = [
+                    package for package, program in PROGRAMS.items() if not shutil.which(program, path=machine.SEARCH)
+                ]
                 if missing:
                     machine.install(missing)
                 up(state)
