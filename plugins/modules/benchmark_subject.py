@@ -261,14 +261,17 @@ class Subject:
     def _settle(self) -> None:
         """Wait until nothing waits in front of a new request: a tool that ends leaves what it has sent last."""
         begun = time.monotonic()
-        while time.monotonic() - begun < PATIENCE:
+        while True:
             started = time.monotonic()
             failed = self._ask_often(SETTLED, self._ask)
-            if not failed and time.monotonic() - started < PROMPT:
+            ended = time.monotonic()
+            if not failed and ended - started < PROMPT:
                 return
-        raise SubjectError(
-            f"{PATIENCE} s after the load it is still busy with it{': ' if failed else ''}{''.join(failed[:1])}"
-        )
+            if ended - begun > PATIENCE:
+                break
+        # A machine that is slow is no error.
+        if failed:
+            raise SubjectError(f"{PATIENCE} s after the load: {failed[0]}")
 
     def _systemd(self, command: list[str]) -> str:
         status, output, said = self.module.run_command(command)

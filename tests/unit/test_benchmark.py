@@ -5,10 +5,13 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.load_tools import (
     read_wrk,
     send,
 )
+from ansible_collections.baremetal.web.plugins.modules import benchmark_subject
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
 from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings, document
 from conftest import ROOT
@@ -273,7 +277,10 @@ class TestTheTools:
             def log_message(self, *_arguments: object) -> None:
                 pass
 
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 128
+
+        with Server(("127.0.0.1", 0), Handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             yield f"127.0.0.1:{server.server_port}"
             server.shutdown()
@@ -305,3 +312,74 @@ def test_the_use_of_a_process_is_that_of_its_children_too(tmp_path: Path) -> Non
         assert usage.memory_bytes([process.pid]) > 1_000_000
         process.communicate(b"\n")
     assert usage.cpu_seconds([process.pid]) == 0
+
+
+class TestASubject:
+    @pytest.fixture(autouse=True)
+    def _without_supervisord(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Units of systemd and their proxies need none."""
+        monkeypatch.setattr(benchmark_subject, "Supervisor", object)
+
+    @pytest.fixture
+    def place(self) -> Iterator[str]:
+        """A server that is busy with the first requests, as after a load that has ended."""
+        begun = time.monotonic()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                time.sleep(0.2 if time.monotonic() - begun < 1 else 0)
+                self.send_response(200 if self.headers["Host"] == "benchmark.invalid" else 404)
+                self.end_headers()
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 128
+
+        with Server(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"127.0.0.1:{server.server_port}"
+            server.shutdown()
+
+    @staticmethod
+    def subject(place: str, host: str = "benchmark.invalid", **more: Any) -> benchmark_subject.Subject:
+        params = {"app": None, "units": [], "place": place, "front": "", "protocol": "http", "host": host, **more}
+        return benchmark_subject.Subject(SimpleNamespace(params=params))
+
+    def test_the_next_load_waits_until_nothing_is_left_of_the_last(self, place: str) -> None:
+        started = time.monotonic()
+        self.subject(place)._settle()
+        assert time.monotonic() - started > 0.9
+
+    def test_a_server_that_fails_after_a_load_is_not_measured_and_a_slow_one_is(
+        self, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(benchmark_subject, "PATIENCE", 0.2)
+        self.subject(place)._settle()
+        with pytest.raises(benchmark_subject.SubjectError, match=r"0.2 s after the load: .* answers 404"):
+            self.subject(place, "other")._settle()
+
+    @pytest.mark.parametrize("now", [{"server": [7], "proxy": [9]}, {"server": [7], "proxy": [0]}])
+    def test_what_ended_meanwhile_has_no_figures(
+        self, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: dict[str, list[int]]
+    ) -> None:
+        monkeypatch.setattr(benchmark_subject, "SNAPSHOT", str(tmp_path / "snapshot"))
+        subject = self.subject(place)
+        for roots in ({"server": [7], "proxy": [now["proxy"][0] and 8]}, now):
+            monkeypatch.setattr(subject, "roots", lambda found=roots: found)
+            if roots is not now:
+                subject._note()
+        with pytest.raises(benchmark_subject.SubjectError, match="it has ended, or was started again"):
+            subject.count()
+
+    def test_what_stands_in_front_has_to_answer_before_anything_is_measured(
+        self, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(benchmark_subject, "PATIENCE", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            front = f"127.0.0.1:{free.getsockname()[1]}"
+        subject = self.subject(place, front=front)
+        monkeypatch.setattr(subject, "roots", lambda: {"server": [1], "proxy": []})
+        with pytest.raises(benchmark_subject.SubjectError, match=f"{front} gives no answer"):
+            subject.begin()
