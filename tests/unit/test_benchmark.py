@@ -9,7 +9,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -240,6 +241,29 @@ SIEGE = """
 """
 
 
+@contextmanager
+def serving(answer: Callable[[http.server.BaseHTTPRequestHandler], int]) -> Iterator[str]:
+    """Answer each GET with the status that ``answer`` returns; give the place."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(answer(self))
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 class TestTheTools:
     def test_ab_says_what_failed_beside_the_rate(self) -> None:
         said = read_ab(AB)
@@ -267,23 +291,8 @@ class TestTheTools:
 
     @pytest.fixture
     def place(self) -> Iterator[str]:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200 if self.path == "/good" else 500)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size = 128
-
-        with Server(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield f"127.0.0.1:{server.server_port}"
-            server.shutdown()
+        with serving(lambda request: 200 if request.path == "/good" else 500) as place:
+            yield place
 
     @pytest.mark.parametrize(("path", "bad"), [("good", 0), ("bad", 4)])
     def test_a_pool_counts_answers_other_than_2xx(self, place: str, path: str, bad: int) -> None:
@@ -325,22 +334,12 @@ class TestASubject:
         """A server that is busy with the first requests, as after a load that has ended."""
         begun = time.monotonic()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                time.sleep(0.2 if time.monotonic() - begun < 1 else 0)
-                self.send_response(200 if self.headers["Host"] == "benchmark.invalid" else 404)
-                self.end_headers()
+        def answer(request: http.server.BaseHTTPRequestHandler) -> int:
+            time.sleep(0.2 if time.monotonic() - begun < 1 else 0)
+            return 200 if request.headers["Host"] == "benchmark.invalid" else 404
 
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size = 128
-
-        with Server(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield f"127.0.0.1:{server.server_port}"
-            server.shutdown()
+        with serving(answer) as place:
+            yield place
 
     @staticmethod
     def subject(place: str, host: str = "benchmark.invalid", **more: Any) -> benchmark_subject.Subject:
