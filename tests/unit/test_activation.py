@@ -608,6 +608,8 @@ def test_wherever_an_activation_is_killed_the_app_answers_and_the_next_one_succe
         assert shop.home.current in (live, wanted), number
         shop.activation(wanted).run()
         assert shop.visit() == wanted, number
+        # On a busy machine the visitor may come late; each release has to be seen before the next one is made.
+        wait_until(lambda wanted=wanted: (tmp_path / "visitors").read_text().endswith(f"{wanted}\n"))
         assert shop.activation(wanted).is_settled(), number
         assert {name[:17] for name in shop.supervisor.programs()} <= {f"shop-{live}", f"shop-{wanted}"}, number
         assert {info["group"] for info in shop.supervisor.call("getAllProcessInfo")} == shop.supervisor.programs()
@@ -618,5 +620,4 @@ def test_wherever_an_activation_is_killed_the_app_answers_and_the_next_one_succe
     assert number > 20
     answers = (tmp_path / "visitors").read_text().splitlines()
     changes = [answer for answer, before in zip(answers, ["", *answers], strict=False) if answer != before]
-    assert changes == lives[: len(changes)]
-    assert len(changes) >= len(lives) - 1
+    assert changes == lives
