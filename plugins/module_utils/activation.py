@@ -161,7 +161,9 @@ class Activation:
 
     def server(self, autostart: bool = True) -> dict[str, Any]:
         """Return the server's program, its places filled in."""
-        program = dict(self.description["program"], name=self.name, autostart=autostart, environment={})
+        # Releases of former versions of this collection have another stopasgroup, which ends what a pool works at.
+        own = {"name": self.name, "autostart": autostart, "environment": {}, "stopasgroup": False}
+        program = {**self.description["program"], **own}
         for key in ("command", "directory"):
             program[key] = Template(program[key]).substitute(self.places())
         program["command"] = self._with_environment(f"exec {program['command']}")

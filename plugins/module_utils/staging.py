@@ -134,7 +134,8 @@ class Staging:
         self._link_shared()
         user = account(app["user"])
         text = environment_text(self.environment())
-        write_file(os.path.join(self.path, ENVIRONMENT), text.encode(), 0o400, user["user"], user["group"])
+        # Root's: the app cannot change what the next command of root reads.
+        write_file(os.path.join(self.path, ENVIRONMENT), text.encode(), 0o440, 0, user["group"])
         os.chown(self.path, 0, user["group"])
         self.home.remember(
             self.release,

@@ -280,7 +280,7 @@ class Worker:
         complete = bool(manifest.get("staged"))
         as_described = manifest.get("description") == self.params["manifest"]["description"]
         former: dict[str, str] = {}
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # those of former versions of this collection were the app's to change
             former = read_environment(os.path.join(home.release(home.current), ENVIRONMENT)) if home.current else {}
         wanted = Staging(home, self.app, release).environment()
         own = {"APP_RELEASE", "APP_SOCKET", "APP_ENTRYPOINT", "APP_INTERFACE", "APP_PROTOCOL", "PATH"}

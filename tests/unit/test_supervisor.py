@@ -9,6 +9,7 @@ import pwd
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,56 @@ def test_a_program_whose_file_somebody_deleted_can_be_removed(supervisor: Superv
 def test_a_program_that_ends_at_once_is_given_up(supervisor: Supervisor, add: Callable[..., None]) -> None:
     add("one", command="false", startsecs=1, startretries=0)
     assert supervisor.wait("one", 10) == "FATAL"
+
+
+# A pool: its child works for a while, and would not survive a signal; its parent waits for it when asked to end.
+POOL = """
+import os, pathlib, signal, sys, time
+done = pathlib.Path(sys.argv[1])
+if child := os.fork():
+    signal.signal(signal.SIGTERM, lambda *_: (os.waitpid(child, 0), os._exit(0)))
+    done.with_suffix(".ready").touch()
+    while True:
+        signal.pause()
+time.sleep(float(sys.argv[2]))
+done.touch()
+"""
+
+
+def run_pool(add: Callable[..., None], place: Path, seconds: float, **options: Any) -> Path:
+    (place / "pool.py").write_text(POOL)
+    add("pool", command=f"{sys.executable} -IS {place}/pool.py {place}/done {seconds}", **options)
+    wait_until((place / "done.ready").exists)
+    return place / "done"
+
+
+def test_what_the_children_of_a_program_work_at_is_done_before_it_ends(
+    supervisor: Supervisor, add: Callable[..., None], tmp_path: Path
+) -> None:
+    done = run_pool(add, tmp_path, 1, stopwaitsecs=20)
+    supervisor.remove("pool")
+    assert done.exists()
+
+
+def test_the_children_of_a_program_that_takes_too_long_end_with_it(
+    supervisor: Supervisor, add: Callable[..., None], tmp_path: Path
+) -> None:
+    done = run_pool(add, tmp_path, 600, stopwaitsecs=1)
+    group = pid(supervisor, "pool")
+    supervisor.remove("pool")
+    wait_until(lambda: not members(group))
+    assert not done.exists()
+
+
+def members(group: int) -> list[int]:
+    """Return the processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _parent, its_group = path.read_text(encoding="latin-1").rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
 
 
 @pytest.fixture
