@@ -80,6 +80,7 @@ GROUPS: dict[str, list[Check]] = {
     "sanity": [Check("ansible-test sanity", (PYTHON, "-m", "tools.sanity"))],
     "unit": [
         Check("unit tests", (PYTHON, "-m", "pytest", "-q", "tests/unit")),
+        Check("other versions of ansible-core", (PYTHON, "-m", "tools.cores")),
         Check("sample app", (PYTHON, "-m", "pytest", "-q", "files/hello_flask/tests")),
     ],
     "scenario": [],

@@ -7,6 +7,12 @@ lock() {
   echo "$3"
 }
 lock 3.11 requirements-dev.in requirements-dev.txt
+for file in tests/ansible-core/*.in; do
+  case $file in
+    *2.1[0-9].in) lock 3.11 "$file" "${file%.in}.txt" ;;
+    *) lock 3.12 "$file" "${file%.in}.txt" ;;
+  esac
+done
 for file in roles/*/files/*.in roles/*/files/*/*.in files/hello_flask/requirements.in; do
   lock 3.10 "$file" "${file%.in}.txt"
 done

@@ -116,10 +116,40 @@ def read_role(role: str, *path: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without Ansible's lazy containers: the validator would copy a templating engine with each."""
+    """Return a value as Python's own types, out of what any ansible-core wraps it in.
+
+    The validator would copy a templating engine with a lazy container, and takes encrypted text for no text.
+    """
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item) for item in value]
+    if isinstance(value, str) or hasattr(value, "_ciphertext"):
+        return str.__str__(str(value))
+    return next((kind(value) for kind in (bool, int, float) if isinstance(value, kind)), value)
+
+
+def _vaulted(value: Any) -> Iterator[str]:
+    """Return the texts that come from a vault, as far as ansible-core still knows."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _vaulted(item)
+    elif isinstance(value, (list, tuple, set)):
+        for item in value:
+            yield from _vaulted(item)
+    elif hasattr(value, "_ciphertext") or "VaultedValue" in (
+        tag.__name__ for tag in getattr(value, "_ansible_tags_mapping", ())
+    ):
+        yield _plain(value)
+
+
+def _conceal(problems: list[str], secrets: Iterable[str]) -> list[str]:
+    """Take what comes from a vault out of sentences."""
+    forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1]) if form}
+    # A short one alone is replaced as a word of its own only, for it is in other words as well.
+    words = [re.escape(form) if len(form) > 3 else rf"(?<!\w){re.escape(form)}(?!\w)" for form in forms]
+    pattern = "|".join(sorted(words, key=len, reverse=True))
+    return [re.sub(pattern, "(from a vault)", problem) for problem in problems] if pattern else problems
 
 
 def _unknown_key(options: Mapping[str, Any], path: tuple[str, ...]) -> str:
@@ -501,7 +531,7 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
             wanted = completed["site"]["server_names"] or sorted(name for name in names if name)
             completed["site"]["server_names"] = list(dict.fromkeys(name.lower() for name in wanted))
             sound.append(completed)
-    return sound, [*problems, *_relation_problems(sound)]
+    return sound, _conceal([*problems, *_relation_problems(sound)], _vaulted(apps))
 
 
 def _outdated(app: Mapping[str, Any]) -> list[str]:

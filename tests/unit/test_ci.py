@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from tools import sanity
+from tools import cores, sanity
 from tools.fleet import images
+
+LOCK = ROOT / "requirements-dev.txt"
 
 
 def load(path: str) -> Any:
@@ -44,13 +47,48 @@ def test_ci_runs_no_stand_in() -> None:
         assert {images.choose(platform, environment).kind for platform in line.split()} == {"real"}
 
 
-def test_ci_starts_with_the_oldest_ansible_core_that_is_supported() -> None:
+def locked_cores() -> dict[str, str]:
+    """Return the ansible-core that the development lock has, for Python 3.11 and for later ones."""
+    found = re.findall(r"^ansible-core==(\d+\.\d+)\S* ; python_full_version (<|>=)", LOCK.read_text(), re.MULTILINE)
+    return {side: version for version, side in found}
+
+
+def test_ci_runs_the_unit_tests_on_every_ansible_core_that_is_supported() -> None:
     oldest = load("meta/runtime.yml")["requires_ansible"].removeprefix(">=").removesuffix(".0")
     jobs = load(".github/workflows/ci.yml")["jobs"]
-    versions = {
-        job: {leg["core"] for leg in jobs[job]["strategy"]["matrix"]["include"]} for job in ("unit", "scenarios")
-    }
-    assert versions == {"unit": {oldest, ""}, "scenarios": {oldest}}
+    legs = jobs["unit"]["strategy"]["matrix"]["include"]
+    locked = locked_cores()
+    ran = [leg["core"] or locked["<" if leg["python"] == "3.11" else ">="] for leg in legs]
+    assert sorted(ran) == sorted(cores.CORES)
+    for leg, core in zip(legs, ran, strict=True):
+        first, last = cores.CORES[core]
+        assert first <= int(leg["python"].partition(".")[2]) <= last
+    assert next(iter(cores.CORES)) == oldest
+    assert {leg["core"] for leg in jobs["scenarios"]["strategy"]["matrix"]["include"]} == {oldest}
+
+
+def test_each_ansible_core_has_a_lock_and_a_row_of_the_documentation() -> None:
+    rows = re.findall(r"^\| (2\.\d+) \| 3\.(\d+) to 3\.(\d+) \|", (ROOT / "docs" / "ci.md").read_text(), re.MULTILINE)
+    assert {core: (int(first), int(last)) for core, first, last in rows} == cores.CORES
+    assert {path.stem for path in cores.LOCKS.glob("*.txt")} == set(cores.CORES)
+    for core in cores.CORES:
+        assert f"\nansible-core=={core}." in (cores.LOCKS / f"{core}.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("minors", "oldest", "newest"), [((11,), "2.17", "2.19"), ((13,), "2.18", "2.21"), ((11, 14), "2.17", "2.21")]
+)
+def test_what_a_machine_with_these_pythons_runs(minors: tuple[int, ...], oldest: str, newest: str) -> None:
+    able = list(cores.runnable(dict.fromkeys(minors, "python")))
+    assert (able[0], able[-1]) == (oldest, newest)
+
+
+def test_a_version_that_no_python_here_runs_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cores, "pythons", lambda: {14: "python"})
+    assert cores.main(["2.17"]) == 2
+    assert "no Python here runs ansible-core 2.17; there are 3.14" in capsys.readouterr().err
 
 
 def test_sanity_takes_no_python_that_is_only_the_shim_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
