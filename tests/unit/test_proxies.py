@@ -27,6 +27,8 @@ from conftest import listens as unix_listens
 
 PROXIES = ("nginx", "apache")
 SETTINGS = "etc/apache2/conf-enabled/zz-baremetal-web.conf.j2"
+# A proxy that is trusted: a client that connects from this address.
+PROXY = "127.0.0.2"
 ORIGINS = ["https://a.example", "https://b.example"]
 with socket.create_server(("127.0.0.1", 0)) as free:
     PORT = free.getsockname()[1]
@@ -153,6 +155,8 @@ def rendered(home: Path) -> dict[str, list[dict[str, str]]]:
         "__nginx_site": "{{ __apache_site }}",
         "__nginx_site_path": "/etc/nginx/conf.d/shop.conf",
         "nginx_ipv6_enabled": False,
+        "nginx_trusted_proxies": [PROXY],
+        "apache_trusted_proxies": [PROXY],
         "described": site(home),
         "apache_settings": f"{{{{ lookup('ansible.builtin.template', '{SETTINGS}') }}}}",
     }
@@ -278,8 +282,9 @@ def accepts() -> bool:
 
 @pytest.fixture
 def ask(front: Path) -> Ask:
-    def _ask(path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+    def _ask(path: str, method: str = "GET", body: bytes | None = None, sender: str = "", **headers: str) -> Answer:
+        source = (sender, 0) if sender else None
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10, source_address=source)
         sent = {"Host": f"shop.example:{PORT}", **{name.replace("__", "-"): value for name, value in headers.items()}}
         try:
             connection.request(method, path, body, sent)
@@ -316,7 +321,7 @@ def test_a_server_learns_who_asked_and_for_what_and_no_client_can_say_otherwise(
     expected = {
         "host": f"shop.example:{PORT}",
         "x-real-ip": "127.0.0.1",
-        "x-forwarded-for": "192.0.2.1, 127.0.0.1",
+        "x-forwarded-for": "127.0.0.1",
         "x-forwarded-host": f"shop.example:{PORT}",
         "x-forwarded-proto": "http",
         "x-forwarded-port": str(PORT),
@@ -327,6 +332,31 @@ def test_a_server_learns_who_asked_and_for_what_and_no_client_can_say_otherwise(
     names = {name for name in arrived if name.startswith("x-") or "_" in name} | {"host"}
     assert {name: arrived[name] for name in names} == expected
     assert "forwarded" not in arrived
+
+
+@pytest.mark.parametrize(
+    ("said", "learned"),
+    [
+        ({"Proto": "https"}, ("https", "443")),
+        ({"Proto": "http"}, ("http", "80")),
+        ({"Proto": "https", "Port": "8443"}, ("https", "8443")),
+        ({"Port": "8080"}, ("http", "8080")),
+        ({"Proto": "evil", "Port": "evil"}, ("http", str(PORT))),
+        ({}, ("http", str(PORT))),
+    ],
+)
+def test_a_trusted_proxy_says_who_asked_and_how_and_its_client_cannot(
+    ask: Ask, said: dict[str, str], learned: tuple[str, str]
+) -> None:
+    headers = {f"X__Forwarded__{name}": value for name, value in said.items()}
+    # The client wrote the first address, the proxy the second, and a proxy behind it the third.
+    headers["X__Forwarded__For"] = f"192.0.2.1, 198.51.100.7, {PROXY}"
+    arrived = ask("/api/", sender=PROXY, **headers).arrived
+    assert arrived["x-forwarded-for"] == arrived["x-real-ip"] == "198.51.100.7"
+    assert (arrived["x-forwarded-proto"], arrived["x-forwarded-port"]) == learned
+    seen = dict(ask("/w/", sender=PROXY, **headers).seen["variables"])
+    assert seen["HTTP_X_FORWARDED_FOR"] == seen["HTTP_X_REAL_IP"] == "198.51.100.7"
+    assert (seen["HTTP_X_FORWARDED_PROTO"], seen["HTTP_X_FORWARDED_PORT"]) == learned
 
 
 @pytest.mark.parametrize("path", ["/w/a%20b%2Fc?x=%20", "/w-slots/"])
@@ -346,7 +376,7 @@ def test_over_uwsgi_a_server_learns_the_same(ask: Ask, proxy: str, path: str) ->
         "REMOTE_ADDR": "127.0.0.1",
         "HTTP_HOST": f"shop.example:{PORT}",
         "HTTP_X_REAL_IP": "127.0.0.1",
-        "HTTP_X_FORWARDED_FOR": "192.0.2.1, 127.0.0.1",
+        "HTTP_X_FORWARDED_FOR": "127.0.0.1",
         "HTTP_X_FORWARDED_HOST": f"shop.example:{PORT}",
         "HTTP_X_FORWARDED_PROTO": "http",
         "HTTP_X_FORWARDED_PORT": str(PORT),

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import select
 import shlex
 import shutil
 import socket
@@ -128,9 +129,13 @@ REDIS = {
     "redis_password_group": "wsgi-shop",
 }
 
+TRUSTING = {"nginx_trusted_proxies": ["192.0.2.0/24", "2001:db8::1"]}
+
 RENDERINGS = {
     **{f"nginx-{family}": Rendering(NGINX, family=family) for family in FAMILIES},
     "nginx-plain": Rendering(NGINX, {"nginx_gzip_enabled": False, "nginx_worker_processes": 3}),
+    "nginx-limited": Rendering(NGINX, {"nginx_client_connections": 20, "nginx_unlimited_clients": ["127.0.0.3"]}),
+    "nginx-unlimited": Rendering(NGINX, {"nginx_client_connections": 0}),
     "nginx-unit": Rendering("nginx/templates/etc/systemd/system/nginx.service.d/baremetal-web.conf.j2"),
     "site-root": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(location("shop"))),
     "site-prefix": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(location("shop", "/gunicorn"))),
@@ -139,9 +144,13 @@ RENDERINGS = {
         nginx_site(location("shop"), location("api", "/api", read_timeout=305, max_body_size="1g")),
     ),
     "site-ipv4": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(location("shop"), nginx_ipv6_enabled=False)),
+    "site-trusting": Rendering(f"{CONF_D}/site.conf.j2", {**nginx_site(location("shop")), **TRUSTING}),
     "site-second": Rendering(
         f"{CONF_D}/site.conf.j2",
-        nginx_site(location("second", "/a.b~c"), server_names=["second.example"], catch_all_enabled=False),
+        {
+            **nginx_site(location("second", "/a.b~c"), server_names=["second.example"], catch_all_enabled=False),
+            **TRUSTING,
+        },
     ),
     "site-slots": Rendering(f"{CONF_D}/site.conf.j2", nginx_site(slots("shop"), slots("api-2.x", "/api"))),
     "site-everybody": Rendering(
@@ -460,7 +469,7 @@ def nginx(place: Path, main: str, *sites: str) -> list[str]:
 @pytest.mark.parametrize(
     "site", [name for name, rendering in RENDERINGS.items() if name.startswith("site-") and name != "site-second"]
 )
-@pytest.mark.parametrize("main", ["nginx-Debian", "nginx-RedHat", "nginx-plain"])
+@pytest.mark.parametrize("main", ["nginx-Debian", "nginx-RedHat", "nginx-plain", "nginx-unlimited"])
 def test_nginx_takes_its_configuration(text: Text, tmp_path: Path, main: str, site: str) -> None:
     command = nginx(tmp_path, text(main), text(site), text("site-second"))
     done = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
@@ -523,13 +532,16 @@ class Slots:
 
 @pytest.fixture
 def slots_behind_nginx(
-    text: Text, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., subprocess.Popen]
+    request: pytest.FixtureRequest,
+    text: Text,
+    tmp_path_factory: pytest.TempPathFactory,
+    start: Callable[..., subprocess.Popen],
 ) -> Iterator[Slots]:
     place = tmp_path_factory.mktemp("n")  # short, for a socket's path may have 107 characters
     found = Slots(place, start)
     # Somebody's nginx.conf may remember files: a marker that is remembered would be seen too late.
     remembers = "open_file_cache max=100 inactive=60s;\nopen_file_cache_errors on;\n"
-    main = re.sub(r"^worker_rlimit_nofile .*;$", "", text("nginx-plain"), flags=re.MULTILINE)
+    main = re.sub(r"^worker_rlimit_nofile .*;$", "", text(getattr(request, "param", "nginx-plain")), flags=re.MULTILINE)
     command = nginx(place, main, text("site-everybody").replace("/srv/", f"{place}/"), remembers)
     master = start(*command, "-g", "daemon off;")
     wait_until(lambda: (place / "run" / "nginx.pid").exists())
@@ -902,3 +914,33 @@ def test_gunicorn_shares_no_file_with_another_release_for_two_run_at_once(text: 
     assert found["bind"] == [f"unix:{APP_SOCKET}"]
     assert not {"pidfile", "control_socket"} & set(found)
     assert found["control_socket_disable"] is True
+
+
+def slow_body(address: str) -> http.client.HTTPConnection:
+    """Begin a request from an address whose body does not come."""
+    connection = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10, source_address=(address, 0))
+    connection.putrequest("POST", "/")
+    connection.putheader("Content-Length", "100000")
+    connection.endheaders(b"x")
+    return connection
+
+
+@NEEDS_NGINX
+@pytest.mark.parametrize("slots_behind_nginx", ["nginx-limited"], indirect=True)
+def test_one_address_cannot_take_all_connections_with_slow_bodies(slots_behind_nginx: Slots) -> None:
+    with contextlib.ExitStack() as stack:
+        slow = {
+            address: [stack.enter_context(contextlib.closing(slow_body(address))) for _ in range(40)]
+            for address in ("127.0.0.1", "127.0.0.3")
+        }
+        limited = [connection for connection in slow["127.0.0.1"] if select.select([connection.sock], [], [], 0.2)[0]]
+        assert {connection.getresponse().status for connection in limited} == {429}
+        assert len(limited) == 20
+        # An address that is not limited, another client, and the limited one when its requests are over.
+        assert not select.select([connection.sock for connection in slow["127.0.0.3"]], [], [], 0.2)[0]
+        other = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10, source_address=("127.0.0.2", 0))
+        assert ask(stack.enter_context(contextlib.closing(other))) == (200, "a 0")
+        for connection in slow["127.0.0.1"]:
+            connection.close()
+        again = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10)))
+        wait_until(lambda: ask(again) == (200, "a 0"))
