@@ -17,6 +17,10 @@ options:
     type: list
     elements: str
     required: true
+  for_root:
+    description: Whether root's own shells get the directories as well; false for what others than root may write.
+    type: bool
+    default: true
 author: The baremetal.web authors (@baremetal-web)
 """
 
@@ -36,6 +40,12 @@ _value:
 
 from typing import Any
 
+# Who may write there is not root: its own login shell leaves these out.
+NOT_ROOT = """\
+if [ "$(id -u)" != 0 ]; then
+{text}fi
+"""
+
 TEXT = """\
 # Last in the PATH, so that no command of the system is hidden; each once, however often this is read.
 for directory in {directories}; do
@@ -49,9 +59,10 @@ export PATH
 """
 
 
-def path_profile(directories: list[str]) -> str:
-    """Return the text."""
-    return TEXT.format(directories=" ".join(directories))
+def path_profile(directories: list[str], for_root: bool = True) -> str:
+    """Return the text; ``for_root`` tells whether root's own shells get the directories as well."""
+    text = TEXT.format(directories=" ".join(directories))
+    return text if for_root else NOT_ROOT.format(text=text)
 
 
 class FilterModule:

@@ -99,6 +99,15 @@ def test_a_profile_adds_a_directory_that_is_there_once_and_last(tmp_path: Path) 
     assert said.stdout == f"/usr/bin:/bin:{tmp_path}/one\n"
 
 
+@pytest.mark.parametrize(("uid", "added"), [(0, False), (1000, True)])
+def test_roots_shell_leaves_out_what_an_app_might_have_written(tmp_path: Path, uid: int, added: bool) -> None:
+    script = f"id() {{ echo {uid}; }}\n{path_profile([str(tmp_path)], for_root=False)}echo $PATH"
+    said = subprocess.run(
+        ["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == f"/usr/bin:/bin{f':{tmp_path}' if added else ''}\n"
+
+
 # The tool.
 
 

@@ -8,6 +8,7 @@ import http.client
 import itertools
 import json
 import os
+import pwd
 import re
 import select
 import shlex
@@ -191,6 +192,7 @@ RENDERINGS = {
         "python/templates/etc/profile.d/path.sh.j2",
         {"python_path": {"name": "tools", "directories": ["PLACE/tools/bin", "PLACE/apps/*/bin"]}},
     ),
+    "app-run": Rendering("wsgi/templates/usr/local/bin/app-run.j2", {"wsgi_root": "/srv/wsgi"}),
     "apps-path": Rendering("wsgi/templates/etc/profile.d/baremetal-web-apps.sh.j2"),
     "supervisord": Rendering(SUPERVISORD, supervisord()),
     "supervisord-password": Rendering(SUPERVISORD, supervisord(supervisor_web_password=PASSWORD)),
@@ -914,6 +916,60 @@ def test_gunicorn_shares_no_file_with_another_release_for_two_run_at_once(text: 
     assert found["bind"] == [f"unix:{APP_SOCKET}"]
     assert not {"pidfile", "control_socket"} & set(found)
     assert found["control_socket_disable"] is True
+
+
+@pytest.fixture
+def app_run(text: Text, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command app-run with one app, whose user is ours, or nobody when we are root."""
+    release = tmp_path / "shop" / "releases" / "1"
+    (release / "app").mkdir(parents=True)
+    (release / "app" / "say").write_text('echo "$(id -un) $(pwd -P) $WORDS $# ${SECRET-none}"; exit 7')
+    (release / "environment").write_text("export WORDS='a  b'\nexport PATH=/usr/bin:/bin\n")
+    (tmp_path / "shop" / "current").symlink_to(release)
+    (tmp_path / "shop" / "data").mkdir()
+    (tmp_path / "bare" / "data").mkdir(parents=True)
+    if os.geteuid() == 0:
+        shutil.chown(tmp_path / "shop" / "data", "nobody")
+        for parent in (tmp_path, *tmp_path.parents[:2]):
+            parent.chmod(0o755)
+    script = tmp_path / "app-run"
+    script.write_text(text("app-run").replace("/srv/wsgi", str(tmp_path)))
+
+    def _run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(script), *words]
+        return subprocess.run(
+            command, env={**os.environ, "SECRET": "ours"}, capture_output=True, text=True, check=False
+        )
+
+    return _run
+
+
+def test_a_command_runs_as_the_apps_user_with_the_releases_environment(
+    app_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = app_run("shop", "sh", "say", "one", "two words")
+    user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "nobody"
+    assert (done.stdout, done.stderr) == (f"{user} {tmp_path}/shop/releases/1/app a  b 2 none\n", "")
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--help"], 0, "Usage: app-run APP COMMAND"),
+        ([], 2, "Usage: app-run APP COMMAND"),
+        (["shop"], 2, "Usage: app-run APP COMMAND"),
+        (["../shop", "id"], 2, "'../shop' is not the name of an app"),
+        (["other", "id"], 1, "There is no app 'other'"),
+        (["bare", "id"], 1, "has no live release"),
+    ],
+)
+def test_app_run_says_what_it_cannot_do(
+    app_run: Callable[..., subprocess.CompletedProcess[str]], words: list[str], code: int, said: str
+) -> None:
+    done = app_run(*words)
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
 
 
 def slow_body(address: str) -> http.client.HTTPConnection:

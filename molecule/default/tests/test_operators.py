@@ -29,8 +29,20 @@ def programs(host: Host) -> set[str]:
 
 @pytest.mark.parametrize("shell", ["bash", "sh"])
 def test_root_finds_the_commands_in_a_login_shell(host: Host, shell: str) -> None:
-    assert host.check_output("%s -lc 'gunicorn --version'", shell).startswith("gunicorn (version ")
     assert running(host.check_output("%s -lc 'supervisorctl status'", shell)) == programs(host)
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_roots_path_has_no_command_of_an_app(host: Host, shell: str) -> None:
+    assert "/srv/wsgi/" not in host.check_output("%s -lc 'echo $PATH'", shell)
+
+
+def test_root_runs_a_command_as_the_apps_user(host: Host, hello: App) -> None:
+    said = host.check_output("/usr/local/bin/app-run %s sh -c 'id -un; pwd; command -v python'", hello.name).split()
+    release = f"/srv/wsgi/{hello.name}/current"
+    assert said[0] == host.file(f"/srv/wsgi/{hello.name}/data").user != "root"
+    assert host.file(said[1]).linked_to == host.file(f"{release}/app").linked_to
+    assert said[2].endswith("/venv/bin/python")
 
 
 def test_a_member_of_the_group_supervisor_needs_no_root(host: Host, operator: str) -> None:
@@ -45,7 +57,7 @@ def test_others_may_not_speak_to_supervisord(host: Host) -> None:
 def test_the_path_has_each_directory_once_however_often_it_is_set(host: Host, shell: str) -> None:
     script = "for again in 1 2; do for file in /etc/profile.d/*.sh; do . $file; done; done; echo $PATH"
     path = host.check_output("%s -lc %s", shell, script).split(":")
-    wanted = {"/opt/baremetal/bin", *(f"/srv/wsgi/{app.name}/current/venv/bin" for app in APPS)}
+    wanted = {"/opt/baremetal/bin"}
     assert wanted <= set(path)
     assert len(path) == len(set(path))
     assert path.index("/usr/bin") < min(map(path.index, wanted))
