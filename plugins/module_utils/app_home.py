@@ -24,6 +24,7 @@ from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 
 RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
 MANIFEST = "release.json"
@@ -38,6 +39,9 @@ SLOTS = ("a", "b")
 
 class ReleaseError(Exception):
     """A release did not go live; the text says why. The live release is untouched."""
+
+    def __init__(self, text: str):
+        super().__init__(readable(text))
 
 
 def utc(seconds: float | None = None) -> str:

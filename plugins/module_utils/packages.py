@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 
 HEADER = "# Written by Ansible (baremetal.web).\n"
 LOCK_SECONDS = 300
@@ -90,7 +91,7 @@ def run(command: list[str], feed: str = "") -> Answer:
     done = subprocess.run(  # pylint: disable=ansible-bad-function
         command, input=feed, capture_output=True, text=True, errors="replace", env=ENVIRONMENT, cwd="/", check=False
     )
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return Answer(done.returncode, done.stdout, readable(done.stderr))
 
 
 def choose_manager(path: str = "/etc/os-release") -> str:

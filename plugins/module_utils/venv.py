@@ -13,6 +13,8 @@ import signal
 import subprocess
 from typing import Any
 
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+
 LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
 RECORDS = "requirements.d"
 MISSING_WHEEL = (
@@ -23,6 +25,9 @@ MISSING_WHEEL = (
 
 class VenvError(Exception):
     """The environment cannot be made; the text says why."""
+
+    def __init__(self, text: str):
+        super().__init__(readable(text))
 
 
 def run(

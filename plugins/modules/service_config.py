@@ -293,6 +293,7 @@ from ansible_collections.baremetal.web.plugins.module_utils import firewall, led
 from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
 from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import SecretError, filled, kept_secret
 from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 from ansible_collections.baremetal.web.plugins.module_utils.services import Refused, Service
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_obstacle, port_holders
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import SupervisorError
@@ -572,7 +573,7 @@ def main() -> None:
             refused = "The new configuration was refused and every file is as it was before. " * bool(
                 transaction.changed
             )
-            module.fail_json(msg=f"{refused}{error}{worse}", files=transaction.changed)
+            module.fail_json(msg=readable(f"{refused}{error}{worse}"), files=transaction.changed)
         for path in transaction.absent:
             if notes.notes.get("file", {}).get(path, path) is None:
                 notes.forget("file", path)

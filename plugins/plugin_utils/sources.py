@@ -24,6 +24,7 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleError
 
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     file_name,
@@ -285,7 +286,7 @@ def _run_git(*arguments: str, cwd: str | None = None, **variables: str) -> subpr
         done = subprocess.run(["git", *arguments], cwd=cwd, env=environment, capture_output=True, check=False)
     except FileNotFoundError:
         raise AnsibleError("git is not installed on the controller; install it, for the source is in git.") from None
-    said = without_credentials(os.fsdecode(done.stderr))
+    said = readable(without_credentials(os.fsdecode(done.stderr)))
     return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), said)
 
 

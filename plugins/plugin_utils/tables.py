@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+
 
 def table(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the lines of a table, its head first; of a text with several lines the first one is shown."""
     cells = [columns]
-    cells += [tuple(str(row.get(column, "")).partition("\n")[0] for column in columns) for row in rows]
+    cells += [tuple(readable(str(row.get(column, ""))).partition("\n")[0] for column in columns) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     # Spaces that hold together: in YAML, Ansible shows a long line folded where it has others.

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from ansible.errors import AnsibleError
 
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
     from packaging.markers import Marker
@@ -198,4 +200,4 @@ def _download(target: Target, packages: list[Locked], directory: str, index_url:
             f"{sys.executable}, which runs Ansible, has no pip; `{sys.executable} -m ensurepip` adds it."
         )
     said = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or done.stderr.splitlines()[-3:]
-    return re.sub(r"//[^/@\s]+@", "//", " ".join(said)) if done.returncode else ""
+    return readable(re.sub(r"//[^/@\s]+@", "//", " ".join(said))) if done.returncode else ""
