@@ -59,7 +59,7 @@ export PATH
 """
 
 
-def path_profile(directories: list[str], for_root: bool = True) -> str:
+def path_profile(directories: list[str], *, for_root: bool = True) -> str:
     """Return the text; ``for_root`` tells whether root's own shells get the directories as well."""
     text = TEXT.format(directories=" ".join(directories))
     return text if for_root else NOT_ROOT.format(text=text)
