@@ -25,6 +25,7 @@ from typing import Any
 from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils.trees import give
 
 RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
 MANIFEST = "release.json"
@@ -63,14 +64,6 @@ def pointed(link: str) -> str:
     with suppress(OSError):
         return os.path.basename(os.readlink(link))
     return ""
-
-
-def give(path: str, uid: int, gid: int) -> None:
-    """Give a whole tree to a user, its top last; to root, so that neither the app nor a later build can change it."""
-    for _directory, directories, files, descriptor in os.fwalk(path, topdown=False):
-        for name in [*directories, *files]:
-            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
-        os.fchown(descriptor, uid, gid)
 
 
 def size(path: str) -> int:
@@ -135,7 +128,7 @@ class Home:
         # Whoever may enter this directory may connect: the app and the web server.
         make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
         if os.path.isdir(self.data) and os.stat(self.data).st_uid == 0:  # kept since the app was removed
-            give(self.data, app_uid, app_gid)
+            give(self.data, app_uid, app_gid, former=0)
         make_directory(self.data, 0o700, app_uid, app_gid)
 
     # Which release is where

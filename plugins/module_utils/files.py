@@ -101,8 +101,14 @@ def make_directory(path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     """Make a directory, or correct one."""
     with suppress(FileExistsError):
         os.makedirs(path, mode=0o755)
-    os.chown(path, uid, gid)
-    os.chmod(path, mode)
+    # An account that may write to the directory above could have put a link there; a link of root's own is meant.
+    link = os.path.islink(path) and os.lstat(path).st_uid in (0, os.geteuid())
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | (0 if link else os.O_NOFOLLOW))
+    try:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def put_back(path: str, state: State | None) -> None:

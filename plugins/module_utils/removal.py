@@ -19,10 +19,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Programs, timer
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDIT_LOG, DATA, Home, give
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDIT_LOG, DATA, Home
 from ansible_collections.baremetal.web.plugins.module_utils.files import put_back, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils.trees import give
 from ansible_collections.baremetal.web.plugins.module_utils.web_server import WEB_SERVERS
 
 UNIT_DIRECTORY = "/etc/systemd/system"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import app_home as module
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils import ledger, trees
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     Home,
     ReleaseError,
@@ -329,14 +329,14 @@ def test_data_that_is_the_apps_again_in_part_only_is_given_to_it_by_the_next_run
     def cut_off(name: str, *arguments: Any, **options: Any) -> None:
         if name == last:
             raise KeyboardInterrupt
-        chown(name, *arguments, **options)
+        one(name, *arguments, **options)
 
-    data, chown = Path(home.data), os.chown
+    data, one = Path(home.data), trees._give
     (data / "uploads").mkdir(parents=True)
     for path in (data / "uploads" / "text", data / "photo"):
         path.touch()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "chown", cut_off)
+        patch.setattr(trees, "_give", cut_off)
         with pytest.raises(KeyboardInterrupt):
             home.make_room("nobody", GROUP)
     home.make_room("nobody", GROUP)
