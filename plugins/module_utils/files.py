@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from ansible_collections.baremetal.web.plugins.module_utils.trees import give
+
 # What other programs print is read, so they speak English, whatever language the host has.
 PLAIN = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
 
@@ -172,6 +174,9 @@ class Transaction:
                 raise LookupError(f"There is no {missing}, which {entry.path} is to belong to.")
             self._make_parents(entry.path)
             if entry.content is None:
+                before = self.before[entry.path]
+                if entry.data_of and before and before.uid == 0:  # kept since its service was removed
+                    give(entry.path, uid, gid, former=0)
                 make_directory(entry.path, entry.mode, uid, gid)
             else:
                 write_file(entry.path, entry.content, entry.mode, uid, gid)

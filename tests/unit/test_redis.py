@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,6 +257,39 @@ def test_an_append_only_file_that_is_newer_than_the_snapshot_is_not_given_up(run
     assert run.ask("GET", "number") == "1"
 
 
+@as_root
+def test_the_server_s_account_gets_no_file_of_root_s_by_a_link(place: Path) -> None:
+    """What prepares the data runs as that account, in its own directory."""
+    drop_in = ROLE / "templates" / "etc" / "systemd" / "system" / "redis.service.d" / "baremetal-web.conf.j2"
+    (line,) = [line for line in drop_in.read_text().splitlines() if line.startswith("ExecStartPre=")]
+    assert line.startswith("ExecStartPre=/bin/sh ")  # without a prefix that makes it root's
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        roots, data = Path(directory, "roots"), Path(directory, "data")
+        roots.touch(mode=0o600)
+        roots.write_text("root's alone")
+        data.mkdir()
+        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+        (data / "dump.rdb").symlink_to(roots)
+        prepare = (
+            (place / "append-only" / "prepare").read_text().replace(str(place / "append-only" / "data"), str(data))
+        )
+        command = [
+            "setpriv",
+            f"--reuid={nobody.pw_uid}",
+            f"--regid={nobody.pw_gid}",
+            "--clear-groups",
+            "sh",
+            "-c",
+            prepare,
+        ]
+        subprocess.run(command, check=False, capture_output=True)
+        found = [path.name for path in data.iterdir() if path.is_file() and not path.is_symlink()]
+        assert not [name for name in found if "alone" in (data / name).read_text()]
+        assert roots.stat().st_uid == 0
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (removal, service_config):
@@ -318,6 +353,21 @@ def test_data_that_outlived_a_removal_comes_back_into_use_and_can_be_removed(
     assert str(data) in done["removed"]
     assert not data.exists()
     assert noted() == {}
+
+
+@as_root
+def test_data_that_outlived_a_removal_is_the_service_s_again(run_module: RunModule, data: Path, tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    (data / "appendonlydir").mkdir(parents=True)
+    (data / "appendonlydir" / "base").touch()
+    (tmp_path / "roots").touch()
+    os.link(tmp_path / "roots", data / "mine")
+    (data / "link").symlink_to(tmp_path)
+    directory = {"path": str(data), "owner": "nobody", "group": GROUP, "data_of": "db.service"}
+    assert run_module("service_config", {"directories": [directory]})["changed"]
+    owners = {path.name: path.lstat().st_uid for path in (data, *data.rglob("*"))}
+    assert owners == {"db": nobody, "appendonlydir": nobody, "base": nobody, "link": nobody, "mine": 0}
+    assert tmp_path.stat().st_uid == 0
 
 
 @as_root

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,10 @@ def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(theirs: Path, t
     try:
         for number in range(100):
             target = tmp_path / str(number)
-            try:
+            with suppress(OSError):
                 copy(str(theirs), str(target), THEIRS)
-            except OSError as error:
-                assert not isinstance(error, TreeError)
             assert not [path for path in target.rglob("secret") if not path.parent.is_symlink()]
+        assert any((tmp_path / str(number) / "package" / "code.py").exists() for number in range(100))
     finally:
         done.set()
         thread.join()
