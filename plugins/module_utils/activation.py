@@ -37,11 +37,16 @@ from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     SupervisorError,
     render_program,
 )
+from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 
 CHECK_SECONDS = 60
-Around = Callable[[str], contextlib.AbstractContextManager]
+Around = Callable[[str], contextlib.AbstractContextManager[dict[str, str]]]
 # A request that chose its slot a moment before the switch still has to be accepted.
 LEAST_WARM_SECONDS = 5
+
+
+def _as_it_is(_user: str) -> contextlib.AbstractContextManager[dict[str, str]]:
+    return contextlib.nullcontext({})
 
 
 @contextlib.contextmanager
@@ -271,7 +276,7 @@ class Activation:
             venv.run(
                 ["/bin/sh", "-c", f"exec {command}"],
                 "The check of the entrypoint",
-                account(self.description["user"]),
+                Unit(self.home.name, self.description["user"], confined=True),
                 self.environment(),
                 CHECK_SECONDS,
                 directory=self.server()["directory"],
@@ -282,19 +287,21 @@ class Activation:
             cause = next(raised, lines[-1] if lines else summary)
             raise ReleaseError(f"entrypoint {self.description['entrypoint']!r} does not import: {cause}") from error
 
-    def hooks(self, kind: str, run_once: bool, around: Around = contextlib.nullcontext) -> list[str]:
+    def hooks(self, kind: str, run_once: bool, around: Around = _as_it_is) -> list[str]:
         """Run the hooks of a kind, those for the whole fleet or those for each host; return their names.
 
-        Each runs inside ``around(user)``.
+        Each runs inside ``around(user)``, which may put other directories in the place of the release's, and no process
+        outlives it.
         """
         chosen = [hook for hook in self.description["hooks"][kind] if hook["run_once"] == run_once]
         for hook in chosen:
             user = hook["user"] or self.description["user"]
-            with around(user):
+            account(user)
+            with around(user) as binds:
                 venv.run(
                     ["/bin/sh", "-c", hook["command"]],
                     f"The hook {hook['name']} of {kind}",
-                    account(user),
+                    Unit(self.home.name, user, binds, private=user == self.description["user"]),
                     self._environment_of(user),
                     hook["timeout"],
                     directory=os.path.join(self.home.release(self.release), "app"),

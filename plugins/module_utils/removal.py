@@ -19,7 +19,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import ledger
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Programs, timer
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDIT_LOG, DATA, Home
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDIT_LOG, BUILD_HOME, DATA, Home
 from ansible_collections.baremetal.web.plugins.module_utils.files import put_back, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
@@ -86,6 +86,7 @@ class Removal:
                         give(path, 0, 0)  # the number of its former owner may be given to somebody else
                 else:
                     self._delete(path)
+            self._delete(os.path.join(BUILD_HOME, name))
             if alone:
                 self.account(user)
             if any(path.startswith(f"{home}/") for path in self.kept):

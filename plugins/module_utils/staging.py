@@ -19,15 +19,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils import venv
+from ansible_collections.baremetal.web.plugins.module_utils import trees, venv
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     BUILD_HOME,
     SHARED,
     Home,
     ReleaseError,
-    give,
+    held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
+from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit, environment_text
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
 LAYOUT = 5
@@ -35,6 +36,8 @@ ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
 SERVER = "server"  # its configuration, and what the collection adds to it
 LAUNCHERS = "baremetal_web"
+WORK = "work"
+BUILD_SECONDS = 900  # to wait for those of other apps
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -56,14 +59,13 @@ def release_id(app: dict[str, Any], source_digest: str, files: dict[str, str]) -
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def account(user: str) -> dict[str, Any]:
-    """Return the arguments with which subprocess runs a command as a user, in the user's own groups."""
+def account(user: str) -> tuple[int, int]:
+    """Return the numbers of a user and of its group."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise ReleaseError(f"there is no user {user!r} on this host") from None
-    groups = os.getgrouplist(user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    return entry.pw_uid, entry.pw_gid
 
 
 def unpack(archive: str, target: str) -> None:
@@ -87,11 +89,6 @@ def read_environment(path: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words[1::2])  # every other word is "export"
 
 
-def environment_text(variables: dict[str, str]) -> str:
-    """Return variables in a shell's notation: supervisord's own holds neither every quote nor a line break."""
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
 def changed_names(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Return what is different between two environments, by the names of the variables alone."""
     names = sorted(before.keys() | after.keys())
@@ -113,30 +110,24 @@ class Staging:
     def build(self, archive: str, files: dict[str, str], manifest: dict[str, Any]) -> None:
         """Build the release; it does not count as one before :meth:`finish`."""
         app = self.app
-        trusted = not app["python"]["source_builds_enabled"]
-        # Building runs code of the packages, so it happens with no more rights than they will have in the app.
-        build = account(app["build_user"] if trusted else app["user"])
-        cache = BUILD_HOME if trusted else self.home.data
-        make_directory(cache, 0o700, build["user"], build["group"])
+        gid = account(app["user"])[1]
         if os.path.exists(self.path):
             shutil.rmtree(self.path)
         # Open to the build user while it is built, to the app from then on.
-        make_directory(self.path, 0o750, 0, build["group"])
+        make_directory(self.path, 0o750, 0, account(app["build_user"])[1])
         for directory in (self.code, os.path.join(self.path, SERVER), os.path.join(self.path, SERVER, LAUNCHERS)):
             make_directory(directory, 0o755)
         unpack(archive, self.code)
         for name, content in files.items():
             write_file(os.path.join(self.path, name), content.encode(), 0o644)
         python = venv.find_interpreter(app["python"].get("interpreter", app["python"]["version"]))
-        self._install(python, build, cache, trusted)
-        give(self.venv, 0, 0)
+        self._install(python)
         self._add_to_path()
+        os.chown(self.path, 0, gid)
         self._link_shared()
-        user = account(app["user"])
         text = environment_text(self.environment())
         # Root's: the app cannot change what the next command of root reads.
-        write_file(os.path.join(self.path, ENVIRONMENT), text.encode(), 0o440, 0, user["group"])
-        os.chown(self.path, 0, user["group"])
+        write_file(os.path.join(self.path, ENVIRONMENT), text.encode(), 0o440, 0, gid)
         self.home.remember(
             self.release,
             **manifest,
@@ -161,42 +152,90 @@ class Staging:
         return {"PATH": path, **self.app["program"]["environment"], **own}
 
     @contextlib.contextmanager
-    def opened(self, user: str) -> Iterator[None]:
-        """Let a hook of the app's user write into the code, assets for example; the code is root's again afterwards."""
-        if user != self.app["user"]:
-            yield
-            return
-        owner = account(user)
-        give(self.code, owner["user"], owner["group"])
-        try:
-            yield
-        finally:
-            give(self.code, 0, 0)
+    def opened(self, user: str) -> Iterator[dict[str, str]]:
+        """Let a hook of the app's user write into the code, assets for example.
 
-    def _install(self, python: str, build: dict[str, Any], cache: str, trusted: bool) -> None:
-        """Install the server's and the app's packages, then the app itself when it is a wheel."""
+        It gets a copy in the code's place, which the live app, the same user, does not see; what comes of it is copied
+        into new files of root's, so nobody who holds one open can change the release.
+        """
+        if user != self.app["user"]:
+            yield {}
+            return
+        uid, gid = account(user)
+        with self._workshop() as work:
+            own, new = os.path.join(work, "app"), os.path.join(work, "new")
+            trees.copy(self.code, own, os.geteuid(), uid, gid)
+            yield {self.code: own}
+            trees.copy(own, new, uid)
+            os.rename(self.code, os.path.join(work, "former"))
+            os.rename(new, self.code)
+
+    @contextlib.contextmanager
+    def _workshop(self) -> Iterator[str]:
+        """Make a directory that only root may enter, for what another account works at; nothing of it stays."""
+        work = os.path.join(self.path, WORK)
+        if os.path.exists(work):  # of a run that was killed
+            shutil.rmtree(work)
+        make_directory(work, 0o700)
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work)
+
+    def _install(self, python: str) -> None:
+        """Install the server's and the app's packages, then the app itself when it is a wheel.
+
+        Packages run code, those of a wheel as well once a Python starts beside them. So the build user sees nothing but
+        this environment, a cache of this app alone, and a copy of the code where packages are built from it; it makes
+        nothing else meanwhile, and the environment is copied into new files of root's.
+        """
         app = self.app
-        make_directory(self.venv, 0o755, build["user"], build["group"])
+        builds = app["python"]["source_builds_enabled"]
+        uid, gid = account(app["build_user"])
+        make_directory(BUILD_HOME, 0o700)
+        cache = os.path.join(BUILD_HOME, self.home.name)
+        make_directory(cache, 0o700, uid, gid)
+        os.mkdir(self.venv)
         requirements = [os.path.join(self.path, SERVER_LOCK)]
         if app["python"]["requirements"]:
             requirements.append(os.path.join(self.code, app["python"]["requirements"]))
-        venv.install(
-            self.venv,
-            python,
-            requirements,
-            directory=self.code,
-            uv=app["uv"] if os.path.exists(app["uv"]) else "",
-            index_url=app["index_url"],
-            wheels=app["wheels"],
-            source_builds=not trusted,
-            user=build,
-            home=cache,
-            package=os.path.join(self.code, app["wheel"]) if app["wheel"] else "",
-        )
+        with self._only_build(), self._workshop() as work:
+            made = os.path.join(work, "venv")
+            make_directory(made, 0o755, uid, gid)
+            binds = {self.venv: made, BUILD_HOME: cache}
+            if builds:
+                binds[self.code] = os.path.join(work, "app")
+                trees.copy(self.code, binds[self.code], os.geteuid(), uid, gid)
+            venv.install(
+                self.venv,
+                python,
+                requirements,
+                directory=self.code,
+                uv=app["uv"] if os.path.exists(app["uv"]) else "",
+                index_url=app["index_url"],
+                wheels=app["wheels"],
+                source_builds=builds,
+                unit=Unit(self.home.name, app["build_user"], binds, confined=True),
+                home=BUILD_HOME,
+                package=os.path.join(self.code, app["wheel"]) if app["wheel"] else "",
+            )
+            os.rmdir(self.venv)
+            trees.copy(made, self.venv, uid)
+
+    def _only_build(self) -> contextlib.AbstractContextManager[None]:
+        """Let the build user work for one app at a time: two builds could reach each other."""
+        otherwise = "the packages of another app are being installed on this host; try again when that ended"
+        return held(os.path.join(BUILD_HOME, ".lock"), BUILD_SECONDS, otherwise)
 
     def _packages(self) -> str:
-        (packages,) = glob.glob(os.path.join(glob.escape(self.venv), "lib", "python*", "site-packages"))
-        return packages
+        """Return the directory of the packages; it is root's by now, but may be a link that a package has made."""
+        found = glob.glob(os.path.join(glob.escape(self.venv), "lib", "python*", "site-packages"))
+        if len(found) != 1 or os.path.realpath(found[0]) != found[0].replace(self.venv, os.path.realpath(self.venv), 1):
+            raise ReleaseError(
+                f"{self.venv} has {len(found)} directories lib/python*/site-packages, or a link there. A package has "
+                "changed what it was installed into; leave it out of the requirements"
+            )
+        return found[0]
 
     def _add_to_path(self) -> None:
         """Let the environment import the code, from its root or its src, and the launchers, without building them."""
@@ -212,29 +251,28 @@ class Staging:
 
     def _link_shared(self) -> None:
         """Link what all releases share; what the source has there is where it begins."""
-        user = account(self.app["user"])
         shared = os.path.join(self.home.data, SHARED)
         for kind, paths in self.app["shared"].items():
             for path in paths:
-                self._within_data(path if kind == "directories" else os.path.dirname(path), user)
+                self._within_data(path if kind == "directories" else os.path.dirname(path))
                 target, link = os.path.join(shared, path), os.path.join(self.code, path)
                 if os.path.lexists(link):
-                    self._begin(link, target, user)
+                    self._begin(link, target)
                 os.makedirs(os.path.dirname(link), exist_ok=True)
                 os.symlink(target, link)
 
-    def _within_data(self, path: str, user: dict[str, Any]) -> None:
+    def _within_data(self, path: str) -> None:
         """Make the shared directories down to a path, as the app's user: the app can put links in the way."""
         command = ["mkdir", "-p", "--", os.path.join(self.home.data, SHARED, path)]
-        venv.run(command, f"Making the shared directory {path!r}", user)
+        venv.run(command, f"Making the shared directory {path!r}", Unit(self.home.name, self.app["user"]))
 
-    def _begin(self, source: str, target: str, user: dict[str, Any]) -> None:
+    def _begin(self, source: str, target: str) -> None:
         """Copy what the source has to where it is shared, unless something is there; then remove it."""
         script = 'test -e "$2" -a -n "$(ls -A "$2" 2>/dev/null || :)" || cp -RT -- "$1" "$2"'
         if os.path.isfile(source):
             script = 'test -e "$2" || cp -- "$1" "$2"'
-        os.chown(self.path, 0, user["group"])
-        venv.run(["/bin/sh", "-c", script, "sh", source, target], f"Copying {os.path.basename(source)!r}", user)
+        command = ["/bin/sh", "-c", script, "sh", source, target]
+        venv.run(command, f"Copying {os.path.basename(source)!r}", Unit(self.home.name, self.app["user"]))
         if os.path.isdir(source) and not os.path.islink(source):
             shutil.rmtree(source)
         else:

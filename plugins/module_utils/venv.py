@@ -9,11 +9,10 @@ import glob
 import hashlib
 import os
 import re
-import signal
-import subprocess
-from typing import Any
 
+from ansible_collections.baremetal.web.plugins.module_utils import transient
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 
 LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
 RECORDS = "requirements.d"
@@ -33,44 +32,29 @@ class VenvError(Exception):
 def run(
     command: list[str],
     what: str,
-    user: dict[str, Any] | None = None,
+    unit: Unit | None = None,
     environment: dict[str, str] | None = None,
     seconds: float = 900,
     directory: str = "/",
 ) -> str:
-    """Run a command, as another user when told; raise with the end of its output when it fails or takes too long."""
-    # run_command can neither become another user nor end a whole session.
-    with subprocess.Popen(  # pylint: disable=ansible-bad-function
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        cwd=directory,
-        env={
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            **(environment or {}),
-        },
-        umask=0o022,
-        start_new_session=True,
-        **(user or {}),
-    ) as process:
-        try:
-            output = process.communicate(timeout=seconds)[0]
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise VenvError(f"{what} did not end within {seconds:g} s") from None
-    if process.returncode:
+    """Run a command, in a unit when told; raise with the end of its output when it fails or takes too long."""
+    variables = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        **(environment or {}),
+    }
+    try:
+        status, output = transient.run(command, variables, seconds, directory, unit)
+    except TimeoutError as error:
+        raise VenvError(f"{what} did not end within {error}") from None
+    if status:
         tail = "\n".join(output.strip().splitlines()[-12:])
-        raise VenvError(f"{what} failed with exit status {process.returncode}\n{tail}".strip())
+        raise VenvError(f"{what} failed with exit status {status}\n{tail}".strip())
     return output
 
 
-def _version(command: str, user: dict[str, Any] | None = None) -> tuple[int, int]:
-    out = run([command, "-c", "import sys; print(*sys.version_info[:2])"], f"{command}", user)
+def _version(command: str, unit: Unit | None = None) -> tuple[int, int]:
+    out = run([command, "-c", "import sys; print(*sys.version_info[:2])"], f"{command}", unit)
     major, minor = out.split()
     return int(major), int(minor)
 
@@ -132,7 +116,7 @@ def install(
     index_url: str = "",
     wheels: str = "",
     source_builds: bool = False,
-    user: dict[str, Any] | None = None,
+    unit: Unit | None = None,
     home: str = "",
     package: str = "",
 ) -> None:
@@ -162,11 +146,11 @@ def install(
         environment["UV_DEFAULT_INDEX" if uv else "PIP_INDEX_URL"] = index_url
     if not source_builds:
         command += ["--only-binary", ":all:"]
-    if not os.path.exists(interpreter) or _version(interpreter, user) != _version(python):
+    if not os.path.exists(interpreter) or _version(interpreter, unit) != _version(python):
         # venv leaves those that are there, though they lead to another version. Where another user builds, it is new.
-        for link in [] if user else glob.glob(os.path.join(glob.escape(path), "bin", "python*")):
+        for link in [] if unit else glob.glob(os.path.join(glob.escape(path), "bin", "python*")):
             os.unlink(link)
-        run(create, f"Making the environment {path} with {python}", user, environment)
+        run(create, f"Making the environment {path} with {python}", unit, environment)
     for file in requirements:
         with open(file, encoding="utf-8") as stream:
             text = stream.read()
@@ -176,7 +160,7 @@ def install(
                 run(
                     [*command, *hashes, "-r", file],
                     f"Installing {os.path.basename(file)} into {path}",
-                    user,
+                    unit,
                     environment,
                     directory=directory,
                 )
@@ -184,10 +168,10 @@ def install(
                 raise VenvError(f"{error}\n{MISSING_WHEEL}" if wheels else str(error)) from None
     if package:
         what = f"Installing {os.path.basename(package)} into {path}"
-        run([*command, "--no-index", "--no-deps", package], what, user, environment, directory=directory)
+        run([*command, "--no-index", "--no-deps", package], what, unit, environment, directory=directory)
     lock = os.path.join(path, ".lock")
     if os.path.lexists(lock):  # uv's, which it leaves open to everybody
-        run(["chmod", "--", "600", lock], f"Closing {lock}", user)
+        run(["chmod", "--", "600", lock], f"Closing {lock}", unit)
 
 
 def record(path: str, python: str, name: str, requirements: str) -> None:

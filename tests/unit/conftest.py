@@ -25,7 +25,13 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
-from ansible_collections.baremetal.web.plugins.module_utils import activation, app_home, ledger, staging  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils import (  # noqa: E402
+    activation,
+    app_home,
+    ledger,
+    staging,
+    transient,
+)
 from ansible_collections.baremetal.web.plugins.module_utils import supervisor as supervisor_utils  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor  # noqa: E402
@@ -113,7 +119,9 @@ def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("chown", "fchown"):
             monkeypatch.setattr(os, name, lambda *_, **__: None)
         for module in (activation, staging):
-            monkeypatch.setattr(module, "account", lambda _: {"user": os.getuid(), "group": os.getgid()})
+            monkeypatch.setattr(module, "account", lambda _: (os.getuid(), os.getgid()))
+    # Stand-ins take the place of systemd's programs; a test of the units themselves takes it back.
+    monkeypatch.setattr(transient, "BUS", "/nonexistent")
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,9 @@ import pytest
 from ansible_collections.baremetal.web.plugins.module_utils import staging
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex, probe
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
+from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 from ansible_collections.baremetal.web.plugins.modules import release as module
-from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook
+from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook, wait_until
 
 Answer = dict[str, Any]
 
@@ -94,8 +95,8 @@ class Host:
 
 @pytest.fixture
 def host(shop: Shop, run_module: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    def install(path: str, *_arguments: Any, **_options: Any) -> None:
-        os.makedirs(os.path.join(path, "lib", "python3.12", "site-packages"))
+    def install(path: str, *_arguments: Any, unit: Unit, **_options: Any) -> None:
+        os.makedirs(os.path.join(unit.binds[path], "lib", "python3.12", "site-packages"))
 
     monkeypatch.setattr(module, "Supervisor", lambda: shop.supervisor)
     monkeypatch.setattr(staging, "BUILD_HOME", str(tmp_path / "build"))
@@ -319,14 +320,16 @@ def test_a_hook_after_staging_may_write_into_the_code_which_is_roots_afterwards(
 
 def test_a_build_that_is_killed_in_its_hook_is_built_and_hooked_again(host: Host) -> None:
     marks = Path(host.home.data, "marks")
-    dying = hooks("after_stage", f"echo $PPID >> {marks}; test $(wc -l < {marks}) -gt 1 || kill -9 $PPID")
+    dying = hooks("after_stage", f"echo here >> {marks}; test $(wc -l < {marks}) -gt 1 || exec sleep 60", timeout=70)
     process = os.fork()
     if not process:
         try:
             host.stage(A, hooks=dying)
         finally:
             os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    wait_until(marks.exists)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
     assert host.home.staged() == []
     assert not host.inspect(A)["complete"]
     assert not host.deploy(A, hooks=dying)["failed"]

@@ -80,6 +80,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
         directory.mkdir(parents=True)
     monkeypatch.setattr(removal_utils, "UNIT_DIRECTORY", str(host.units))
     monkeypatch.setattr(removal_utils, "SYSUSERS", str(host.sysusers / "baremetal-*.conf"))
+    monkeypatch.setattr(removal_utils, "BUILD_HOME", str(host.place / "cache"))
     monkeypatch.setattr(removal_utils, "CRONTABS", (str(host.crontabs),))
     monkeypatch.setattr(removal_utils, "LOGS", str(host.place / "logs"))
     servers = [server._replace(directory=f"{host.place}{server.directory}") for server in WEB_SERVERS]
@@ -146,6 +147,13 @@ def test_an_app_goes_and_its_data_and_audit_log_stay_and_are_roots(remove: Remov
     left = [shop, shop / "data", *(shop / "data").rglob("*")]
     assert {(path.stat().st_uid, path.stat().st_gid) for path in left} == {(0, 0)}
     assert noted("app") == [str(shop)]  # for the data is still to be removed one day
+
+
+def test_what_was_kept_for_the_builds_of_an_app_goes_with_it(remove: Remove, host: Host, shop: Path) -> None:
+    for name in ("shop", "api"):
+        (host.place / "cache" / name / ".cache").mkdir(parents=True)
+    assert str(host.place / "cache" / "shop") in remove("app", "shop")["removed"]
+    assert [path.name for path in (host.place / "cache").iterdir()] == ["api"]
 
 
 def test_an_app_goes_with_its_data_when_told(remove: Remove, shop: Path) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from ansible_collections.baremetal.web.plugins.module_utils.staging import (
     release_id,
     unpack,
 )
+from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils.trees import give
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 from conftest import GROUP, NO_HOOKS, OWNER, A, hook, killed_at
 
@@ -204,10 +207,12 @@ class Build:
         self.installed: dict[str, Any] = {}
 
     def install(self, path: str, _python: str, requirements: list[str], **options: Any) -> None:
+        path = options["unit"].binds[path]  # where the build user has it
         packages = Path(path, "lib", "python3.12", "site-packages")
         for name in ("Flask_Login-0.6.3", "gunicorn-27.0"):
             (packages / f"{name}.dist-info").mkdir(parents=True)
         Path(path, "asked-for").write_text("".join(Path(file).read_text() for file in requirements))
+        give(path, *module.account(options["unit"].user))
         self.installed = options
 
     @property
@@ -315,7 +320,8 @@ def test_wherever_a_build_is_killed_it_does_not_count_and_the_next_one_is_whole(
     """Killed for real, in a process of its own, before each of its steps."""
     build.app["shared"] = {"directories": ["uploads"], "files": ["one.db"]}
     build.files |= {"uploads/photo": 0o644, "one.db": 0o644}
-    steps = [(module, name) for name in ("unpack", "write_file", "give", "make_directory", "environment_text")]
+    steps = [(module, name) for name in ("unpack", "write_file", "make_directory", "environment_text")]
+    steps += [(module.trees, "copy"), (module.shutil, "rmtree")]
     steps += [(Staging, "finish"), (Staging, "_dependencies"), (module.venv, "run"), (module.venv, "install")]
     number, killed = 0, True
     while killed:
@@ -377,19 +383,156 @@ def test_links_that_the_app_puts_into_its_data_do_not_lead_root_anywhere(build: 
     assert {path.stat().st_uid for path in (roots, *roots.rglob("*"))} == {0}
 
 
+def hooked(build: Build, command: str, user: str = "nobody") -> Path:
+    """Let a hook of a user work at the code of a release, really as that user."""
+    with build.staging.opened(user) as binds:
+        module.venv.run(["sh", "-c", command], "The hook", Unit("shop", user, binds), directory=str(build.path / "app"))
+    return build.path / "app"
+
+
 @root_only
-def test_the_code_is_the_apps_while_its_hooks_run_and_roots_afterwards(build: Build, place: Path) -> None:
+def test_a_hook_writes_into_the_code_which_is_roots_again_in_new_files(build: Build) -> None:
     build.app["user"] = "nobody"
     path = build()
-    (path / "app" / "out").symlink_to(place)
+    script = path / "app" / "src" / "shop.py"
+    before = script.stat().st_ino
+    app = hooked(build, "id -un > who; chmod 6777 src src/shop.py; ln -s src/shop.py link; pwd > where")
+    assert ((app / "who").read_text(), (app / "where").read_text()) == ("nobody\n", f"{app}\n")
+    assert os.readlink(app / "link") == "src/shop.py"
+    assert {file.lstat().st_uid for file in (app, *app.rglob("*"))} == {0}
+    assert modes(app, "src", "src/shop.py", ".") == {"src": 0o755, "src/shop.py": 0o755, ".": 0o755}
+    assert script.stat().st_ino != before
+    assert not (path / "work").exists()
 
-    def owners() -> set[int]:
-        return {file.lstat().st_uid for file in (path / "app", *(path / "app").rglob("*"))}
 
-    with build.staging.opened("nobody"):
-        assert owners() == {pwd.getpwnam("nobody").pw_uid}
-        assert path.stat().st_uid == place.stat().st_uid == 0
-    assert owners() == {0}
-    with build.staging.opened("root"):
-        assert owners() == {0}
+@root_only
+def test_a_hook_that_fails_leaves_the_code_as_it_was(build: Build) -> None:
+    build.app["user"] = "nobody"
+    build()
+    with pytest.raises(VenvError, match="The hook failed with exit status 3"):
+        hooked(build, "rm -r src; exit 3")
+    assert (build.path / "app" / "src" / "shop.py").exists()
+    assert not (build.path / "work").exists()
+
+
+@root_only
+def test_the_live_app_keeps_nothing_of_a_release_that_it_opened_during_a_hook(
+    build: Build, start: Callable[..., subprocess.Popen]
+) -> None:
+    """It is the same user as the hook, goes where the hook is by way of the kernel, and says so later."""
+    build.app["user"] = "nobody"
+    build()
+    note = 'cd "$1" && exec 9>>src/shop.py && echo open && read word; echo note >&9 && touch note && echo written'
+    with build.staging.opened("nobody") as binds:
+        (copy,) = binds.values()
+        # Not by its path,
+        assert subprocess.run(["ls", copy], user="nobody", group="nogroup", extra_groups=[], check=False).returncode
+        # but by the directory of the hook's process.
+        hook_ = start("sleep", "60", cwd=copy, user="nobody", group="nogroup", extra_groups=[])
+        as_app = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        app = start("sh", "-c", note, "sh", f"/proc/{hook_.pid}/cwd", **as_app, **pipes)
+        assert app.stdout.readline() == b"open\n"
+        hook_.kill()
+    app.communicate(b"\n", 10)
+    assert (build.path / "app" / "src" / "shop.py").read_text() == "src/shop.py"
+    assert sorted(path.name for path in (build.path / "app").iterdir()) == ["requirements.txt", "src"]
+
+
+@root_only
+def test_a_hook_of_root_runs_in_a_directory_that_the_app_never_had(build: Build) -> None:
+    build.app["user"] = "nobody"
+    build()
+    app = hooked(build, "echo touched > made-by-the-app")
+    with build.staging.opened("root") as binds:
+        assert binds == {}
+        assert {file.lstat().st_uid for file in (build.path, app, *app.rglob("*"))} == {0}
+
+
+@root_only
+def test_a_process_that_a_hook_leaves_behind_is_ended(build: Build) -> None:
+    build.app["user"] = "nobody"
+    build()
+    mark = Path(build.home.data, "mark")
+    build.home.make_room("nobody", GROUP)
+    hooked(build, f"(setsid sh -c 'while sleep 0.05; do date +%N > {mark}; done') > /dev/null 2>&1 & sleep 0.3")
+    before = mark.read_text()
+    time.sleep(0.3)
+    assert mark.read_text() == before
+
+
+@root_only
+@pytest.mark.parametrize("left", ["a pipe", "another name of a file"])
+def test_what_a_hook_leaves_and_no_release_can_hold_is_refused_by_its_name(
+    build: Build, place: Path, left: str
+) -> None:
+    build.app["user"] = "nobody"
+    build()
+
+    def work() -> None:
+        with build.staging.opened("nobody") as binds:
+            (copy,) = binds.values()
+            os.mkfifo(Path(copy, "pipe")) if "pipe" in left else os.link(build.path / "server.txt", Path(copy, "mine"))
+
+    with pytest.raises(OSError, match="'pipe' is a pipe" if "pipe" in left else "'mine' belongs to root"):
+        work()
+    assert (build.path / "app" / "src" / "shop.py").exists()
+
+
+# What a build may do.
+
+
+@root_only
+def test_a_link_that_a_package_puts_in_the_place_of_a_directory_leads_root_nowhere(
+    build: Build, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "roots").mkdir()
+
+    def install(path: str, *arguments: Any, **options: Any) -> None:
+        build.install(path, *arguments, **options)
+        packages = Path(options["unit"].binds[path], "lib", "python3.12", "site-packages")
+        module.shutil.rmtree(packages)
+        packages.symlink_to(place / "roots")
+        os.lchown(packages, *module.account("nobody"))
+
+    build.app["build_user"] = "nobody"
+    monkeypatch.setattr(module.venv, "install", install)
+    with pytest.raises(ReleaseError, match="or a link there"):
+        build()
+    assert list((place / "roots").iterdir()) == []
+
+
+@root_only
+def test_a_build_sees_the_cache_of_its_app_alone_and_leaves_nothing_running(
+    build: Build, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What installs is a shell, really the build user's, that looks around and leaves a process behind."""
+    cache = Path(module.BUILD_HOME)
+
+    def install(path: str, *_arguments: Any, **options: Any) -> None:
+        ticks = f"while sleep 0.05; do date +%N > {cache}/ticks; done"
+        steps = (
+            f"id -un > {path}/who; ls -A {cache} > {path}/seen; echo mine > {cache}/mine",
+            f"grep NoNewPrivs /proc/self/status > {path}/rights",
+            f"mkdir -p {path}/lib/python3.12/site-packages; echo x > {build.path}/app/common.egg-info",
+            f"(setsid sh -c '{ticks}') > /dev/null 2>&1 & sleep 0.3",
+        )
+        script = "; ".join(steps)
+        module.venv.run(["sh", "-c", script], "The build", options["unit"])
+
+    build.app["build_user"] = "nobody"
+    build.app["python"] = {**build.app["python"], "source_builds_enabled": True}
+    (cache / "other").mkdir(parents=True)
+    monkeypatch.setattr(module.venv, "install", install)
+    path = build()
+    assert [(path / "venv" / name).read_text() for name in ("who", "seen")] == ["nobody\n", ""]
+    assert (path / "venv" / "rights").read_text().split() == ["NoNewPrivs:", "1"]
+    assert (cache / "shop" / "mine").read_text() == "mine\n"
+    assert not (path / "app" / "common.egg-info").exists()
+    ticks = (cache / "shop" / "ticks").read_text()
+    time.sleep(0.3)
+    assert (cache / "shop" / "ticks").read_text() == ticks
+    assert (cache.stat().st_uid, stat.S_IMODE(cache.stat().st_mode)) == (0, 0o700)
+    build()
+    assert "mine" in (path / "venv" / "seen").read_text()
     assert json.loads((path / "release.json").read_text())["staged"]
