@@ -25,7 +25,7 @@ FILES = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files")
 # What the action alone needs.
 OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
 PASSED = (
-    *("name", "root", "phase", "app", "socket_group", "release", "current", "hooks", "to", "force"),
+    *("name", "root", "phase", "app", "socket_group", "release", "current", "hooks", "run_once", "to", "force"),
     *("withdraw", "reason", "lock_wait", "lock_seconds", "lines"),
 )
 
@@ -128,9 +128,7 @@ class ActionModule(UploadingAction):
                 "settled": before["settled"],
                 "slots": before["slots"],
                 "moved": before["moved"],
-                "run_once": {
-                    kind: [hook["name"] for hook in hooks if hook["run_once"]] for kind, hooks in app["hooks"].items()
-                },
+                "hooks": {kind: sorted({hook["run_once"] for hook in hooks}) for kind, hooks in app["hooks"].items()},
             }
             if before["settled"]:
                 return {**answer, "changed": False}

@@ -11,6 +11,7 @@ short_description: Describe the sites of the apps as their slots are on the host
 description:
   - An app whose O(wsgi_apps[].server.protocol) or O(wsgi_apps[].server.port) has changed is reached in the former way
     in one slot, and in the new way in the other one.
+  - An app that is not staged and was never live has no site.
 positional: staged, rows
 options:
   _input:
@@ -30,6 +31,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import sites
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import place_slots
 
 
@@ -38,6 +40,7 @@ def place_apps(
 ) -> list[dict[str, Any]]:
     """Return the sites."""
     known = {**{row["app"]: row for row in rows or []}, **staged}
+    published = [app for app in resolved["apps"] if known.get(app["name"], {}).get("release") != "none"]
     placed = {
         f"wsgi-{app['name']}": place_slots(app["home"], slots)
         for app in resolved["apps"]
@@ -50,7 +53,7 @@ def place_apps(
                 {**location, **placed.get(location["name"].removesuffix(".bind"), {})} for location in site["locations"]
             ],
         }
-        for site in resolved["sites"]
+        for site in sites(published)
     ]
 
 

@@ -133,6 +133,7 @@ class Activation:
         self.step = ""
         self.seconds: dict[str, float] = {}
         self.log_start = 0
+        self.ran: list[str] = []  # the hooks
 
     # What the release consists of
 
@@ -306,6 +307,7 @@ class Activation:
                     hook["timeout"],
                     directory=os.path.join(self.home.release(self.release), "app"),
                 )
+            self.ran.append(hook["name"])
         return [hook["name"] for hook in chosen]
 
     def _environment_of(self, user: str) -> dict[str, str]:

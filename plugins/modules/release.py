@@ -85,9 +85,13 @@ options:
     type: dict
     default: {}
   hooks:
-    description: The list of hooks whose C(run_once) ones O(phase=hooks) runs.
+    description: The list of hooks that O(phase=hooks) runs.
     type: str
     choices: [after_stage, migrate, before_activate, after_activate]
+  run_once:
+    description: Whether O(phase=hooks) runs the hooks for the whole fleet, or those for each host.
+    type: bool
+    default: true
   to:
     description: >-
       The release to go back (or forward) to: V(previous), the name of a release or its beginning, or a version.
@@ -184,8 +188,8 @@ settled:
   description: Whether the wanted release is live and healthy already.
   type: bool
   returned: O(phase=stage)
-run_once:
-  description: Names of the hooks that are for the whole fleet, by list.
+hooks:
+  description: Which values of C(run_once) the hooks of each list have.
   type: dict
   returned: O(phase=stage)
 ran:
@@ -227,6 +231,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.activation import Ac
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import SLOTS, Home, ReleaseError
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
+from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.module_utils.staging import (
     ENVIRONMENT,
     Staging,
@@ -237,7 +242,6 @@ from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Su
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 
 REFUSALS = (ReleaseError, VenvError, SupervisorError, OSError)
-KINDS = ("after_stage", "migrate", "before_activate", "after_activate")
 
 
 class Worker:
@@ -395,19 +399,21 @@ class Worker:
                 self.home.remember(self.release, description=former, former_description=None)
 
     def hooks(self) -> dict[str, Any]:
-        """Run hooks that are for the whole fleet."""
+        """Run the hooks of a step that waits for all hosts of the run: those for the whole fleet, or for each host."""
         self.step = kind = self.params["hooks"]
         activation = Activation(self.home, Supervisor(), self.release)
         seconds = sum(hook["timeout"] for hook in activation.description["hooks"][kind])
         self.take_lock(longest=seconds)
         try:
             with mutex(self.home):
-                ran = activation.hooks(kind, run_once=True)
+                activation.hooks(kind, run_once=self.params["run_once"])
         finally:
             if self.release == self.home.current:  # no step follows
                 self.lock.give_up()
-        irreversible = [hook for hook in ran if kind == "migrate" and hook in activation.irreversible()]
-        self.log("hooks", "ran", release=self.release, hooks=ran, irreversible=irreversible)
+            # Also those before one that failed: what they made of the data is there.
+            if ran := activation.ran:
+                irreversible = [hook for hook in ran if kind == "migrate" and hook in activation.irreversible()]
+                self.log("hooks", "ran", release=self.release, hooks=ran, irreversible=irreversible)
         return {"changed": bool(ran), "ran": ran}
 
     def activate(self) -> dict[str, Any]:
@@ -603,6 +609,7 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "manifest": {"type": "dict", "default": {}},
             "hooks": {"type": "str", "choices": list(KINDS)},
+            "run_once": {"type": "bool", "default": True},
             "to": {"type": "str", "default": "previous"},
             "force": {"type": "bool", "default": False},
             "withdraw": {"type": "bool", "default": False},

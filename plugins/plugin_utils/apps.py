@@ -21,6 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.errors import UnsupportedError
 
+from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
 
 # ansible-core brings it; the environment of its import test does not.
@@ -87,7 +88,6 @@ _LEAST = {
     "releases.warm": 0,
 }
 _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
-_HOOK_KINDS = ("after_stage", "migrate", "before_activate", "after_activate")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -300,7 +300,7 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield f"shared.{kind} has {path!r}; give a path in the source, such as instance/uploads"
         elif any(other != path and f"{path}/".startswith(f"{other}/") for _kind, other in paths):
             yield f"shared.{kind} has {path!r}, which is in another shared directory already"
-    for kind in _HOOK_KINDS:
+    for kind in KINDS:
         for name in _repeated(hook["name"] for hook in app["hooks"][kind]):
             yield f"hooks.{kind} has two hooks named {name!r}; give them different names, for messages name them"
         for hook in app["hooks"][kind]:
@@ -569,16 +569,16 @@ def _program(app: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, An
     )
 
 
-def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Gather the apps of one server (same port, same names) into one site of nginx."""
     groups: dict[tuple[int, frozenset[str]], list[dict[str, Any]]] = defaultdict(list)
     for app in apps:
         groups[app["site"]["listen"], frozenset(app["site"]["server_names"])].append(app)
     ports: set[int] = set()
     shared = {app["site"]["listen"] for app in apps if not app["site"]["catch_all_enabled"]}
-    sites = []
+    found = []
     for (port, server_names), members in sorted(groups.items(), key=lambda group: (group[0][0], sorted(group[0][1]))):
-        sites.append(
+        found.append(
             {
                 # By its place, not by an app: apps come, go, and change their order.
                 "name": f"{port}-{min(server_names, key=_names_first).replace('*', '+').replace(':', '_')}",
@@ -590,7 +590,7 @@ def _sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
         ports.add(port)
-    return [*sites, *(_bind_site(app, bind) for app in apps if (bind := _Bind.of(app)))]
+    return [*found, *(_bind_site(app, bind) for app in apps if (bind := _Bind.of(app)))]
 
 
 def _bind_site(app: Mapping[str, Any], bind: _Bind) -> dict[str, Any]:
@@ -669,4 +669,4 @@ def resolve(
         raise AppsError("\n".join(lacking))
     users = sorted({app["user"] for app in resolved} | {BUILD_USER})
     proxy = next((app["site"]["proxy"] for app in resolved), "nginx")
-    return {"apps": resolved, "sites": _sites(resolved), "users": users, "proxy": proxy}
+    return {"apps": resolved, "sites": sites(resolved), "users": users, "proxy": proxy}

@@ -24,7 +24,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.web.plugins.action.release import ActionModule
-from ansible_collections.baremetal.web.plugins.filter.first_to_release import first_to_release
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.lookup import template
 from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK
@@ -292,10 +291,12 @@ def step(args: dict[str, Any]) -> dict[str, Any]:
     return call
 
 
-def test_the_hooks_for_the_whole_fleet_are_told_by_list_and_name(action: Callable[..., Release]) -> None:
+def test_a_run_is_told_which_lists_have_hooks_for_each_host_and_for_the_fleet(
+    action: Callable[..., Release],
+) -> None:
     hooks = {"migrate": [{"name": "schema", "command": "x"}, {"name": "each", "command": "x", "run_once": False}]}
-    wanted = {"after_stage": [], "migrate": ["schema"], "before_activate": [], "after_activate": []}
-    assert action(hooks=hooks, answer={"settled": True}).result["run_once"] == wanted
+    wanted = {"after_stage": [], "migrate": [False, True], "before_activate": [], "after_activate": []}
+    assert action(hooks=hooks, answer={"settled": True}).result["hooks"] == wanted
 
 
 def test_what_a_host_remembers_to_run_a_release_later_holds_no_environment(action: Callable[..., Release]) -> None:
@@ -380,25 +381,6 @@ def test_what_runs_beside_or_inside_an_app_is_part_of_its_release(
     action: Callable[..., Release], change: dict[str, Any]
 ) -> None:
     assert wanted(action(**change)) != wanted(action())
-
-
-@pytest.mark.parametrize(
-    ("staged", "first"),
-    [
-        ({"web1": ("a", "b"), "web2": ("a", "b")}, "web1"),
-        ({"web1": ("b", "b"), "web2": ("a", "b")}, "web2"),
-        ({"web2": ("", "b")}, "web2"),
-        ({"web1": ("b", "b"), "web2": ("b", "b")}, ""),
-        ({}, ""),
-    ],
-)
-def test_the_first_host_that_gets_a_release_does_what_is_for_the_whole_fleet(
-    staged: dict[str, tuple[str, str]], first: str
-) -> None:
-    hosts: dict[str, Any] = {"web1": {}, "web2": {"wsgi_staged": {"other": {"current": "x", "release": "y"}}}}
-    for host, (current, release) in staged.items():
-        hosts[host] = {"wsgi_staged": {"shop": {"current": current, "release": release, "settled": False}}}
-    assert first_to_release(["web1", "web2"], hosts, "shop") == first
 
 
 def test_a_source_without_the_requirements_it_names_is_refused(action: Callable[..., Release], source: Path) -> None:

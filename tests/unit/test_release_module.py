@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 import tarfile
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ import pytest
 from ansible_collections.baremetal.web.plugins.module_utils import staging
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex, probe
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
+from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
+    ACTIVATE,
+    AFTER_SWITCH,
+    BEFORE_SWITCH,
+    BUILD,
+    KINDS,
+    MOMENTS,
+)
 from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 from ansible_collections.baremetal.web.plugins.modules import release as module
 from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook, wait_until
@@ -335,6 +344,59 @@ def test_a_build_that_is_killed_in_its_hook_is_built_and_hooked_again(host: Host
     assert not host.deploy(A, hooks=dying)["failed"]
     assert len(marks.read_text().splitlines()) == 2
     assert os.stat(os.path.join(host.home.release(A), "app")).st_uid == 0 or os.geteuid()
+
+
+@pytest.fixture
+def open_log() -> Iterator[Path]:
+    """A file that every user can write to."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        log = Path(directory, "log")
+        log.touch()
+        log.chmod(0o666)
+        yield log
+
+
+USERS = ["", "root", "nobody"] if os.geteuid() == 0 else [""]
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_hooks_of_each_host_run_at_a_first_and_a_later_release_and_at_a_rollback_as_documented(
+    host: Host, open_log: Path, user: str
+) -> None:
+    every = {
+        kind: [
+            hook(f"echo {kind} {run_once} $(id -un) >> {open_log}", f"{kind} {run_once}", user=user, run_once=run_once)
+            for run_once in (False, True)
+        ]
+        for kind in KINDS
+    }
+
+    def ran() -> list[str]:
+        lines = open_log.read_text().splitlines()
+        open_log.write_text("")
+        assert {line.split()[2] for line in lines} <= {user or OWNER}
+        return [line.rpartition(" ")[0] for line in lines]
+
+    def steps(*wanted: str) -> list[str]:
+        return [f"{moment.kind} {moment.run_once}" for moment in MOMENTS if moment.step in wanted]
+
+    for release in (A, B):
+        assert not host.deploy(release, hooks=every)["failed"]
+        assert ran() == steps(BUILD, ACTIVATE)
+    for _ in range(2):  # back, and forward again
+        assert host("rollback")["changed"]
+        assert ran() == steps(ACTIVATE)
+    assert not host.deploy(A, hooks=every)["failed"]  # which is there already
+    assert ran() == steps(ACTIVATE)
+    assert not host.deploy(A, hooks=every)["failed"]  # which is live already
+    assert ran() == []
+    host.stage(C, hooks=every)
+    ran()
+    for moment in MOMENTS:
+        if moment.step in (BEFORE_SWITCH, AFTER_SWITCH):
+            answer = host("hooks", release=C, hooks=moment.kind, run_once=moment.run_once)
+            assert ran() == answer["ran"] == [f"{moment.kind} {moment.run_once}"]
 
 
 def test_hooks_for_the_whole_fleet_run_in_their_own_step_alone(host: Host) -> None:

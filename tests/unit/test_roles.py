@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,22 @@ def test_a_default_is_of_its_type_and_among_its_choices(option: Mapping[str, Any
         assert not option.get("required")
     if option["type"] == "list":
         assert option["elements"] in types
+
+
+def leaves(options: Mapping[str, Any]) -> Iterator[str]:
+    return (name for name, option in walk(options) if "options" not in option)
+
+
+# Options of the server are data of the table of servers, and each is tested on the real server.
+APP_KEYS = [key for key in leaves(role_options("wsgi")["wsgi_apps"]["options"]) if not key.startswith("server.")]
+
+
+@pytest.mark.parametrize("key", APP_KEYS)
+def test_every_key_of_an_app_is_read_by_some_code(key: str) -> None:
+    """Of a key that nothing reads, no code has the name."""
+    name = key.rpartition(".")[2]
+    code = [*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/templates/**/*.j2")]
+    assert any(re.search(rf"""["'.]{name}\b""", path.read_text()) for path in code)
 
 
 def test_every_server_and_worker_class_that_can_be_chosen_is_known() -> None:

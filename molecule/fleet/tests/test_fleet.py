@@ -15,6 +15,7 @@ from probes import SUPERVISORCTL, eventually, fetch, play
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory"
 HOSTS = ("shop1", "shop2", "shop3", "shop4")
 HOME = "/srv/wsgi/shop"
+COUNTS = "/srv/hooks.log"
 
 
 class Fleet:
@@ -117,6 +118,45 @@ def test_hooks_for_the_whole_fleet_run_once_before_the_first_switch_and_after_th
     assert len(switches) == 4
     assert migrate["time"] < min(switches)
     assert announce["time"] >= max(switches)
+
+
+def test_every_hook_runs_where_and_as_often_as_documented(fleet: Fleet) -> None:
+    fleet.bring("v3")
+    kinds, users = ("after_stage", "migrate", "before_activate", "after_activate"), ("", "nobody", "root")
+    every = {
+        kind: [
+            {"name": word, "command": f"echo {word} $(id -un) >> {COUNTS}", "user": user, "run_once": run_once}
+            for run_once in (False, True)
+            for user in users
+            for word in [f"{kind}-{'once' if run_once else 'each'}-{user or 'wsgi-shop'}"]
+        ]
+        for kind in kinds
+    }
+
+    def ran(kind: str, scope: str) -> list[str]:
+        """Return the hosts on which the hooks ran, each once by each user."""
+        names = [f"{kind}-{scope}-{user or 'wsgi-shop'}" for user in users]
+        wanted = [f"{word} {word.rpartition(f'-{scope}-')[2]}" for word in names]
+        lines = fleet.each(lambda host: host.file(COUNTS).content_string.splitlines())
+        found = {host: [line for line in some if line.startswith(f"{kind}-{scope}-")] for host, some in lines.items()}
+        assert all(some in ([], wanted) for some in found.values()), found
+        return [host for host, some in found.items() if some]
+
+    def forget() -> None:
+        fleet.each(lambda host: host.check_output(f"truncate --size 0 {COUNTS}; chmod 0666 {COUNTS}"))
+
+    forget()
+    assert deploy("v4", every_hook=every)[0] == 0
+    assert {kind: ran(kind, "each") for kind in kinds} == {kind: list(HOSTS) for kind in kinds}
+    assert {kind: ran(kind, "once") for kind in kinds} == {kind: ["shop1"] for kind in kinds}
+    forget()
+    assert rollback()[0] == 0
+    assert rollback(to="v4")[0] == 0
+    assert {kind: ran(kind, "each") for kind in kinds} == {
+        kind: list(HOSTS) if "activate" in kind else [] for kind in kinds
+    }
+    assert {kind: ran(kind, "once") for kind in kinds} == {kind: [] for kind in kinds}
+    assert rollback(to="v3")[0] == 0
 
 
 def test_a_second_deploy_changes_nothing(fleet: Fleet) -> None:
