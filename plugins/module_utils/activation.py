@@ -320,6 +320,7 @@ class Activation:
     def run(self) -> dict[str, Any]:
         """Make the release the live one, or raise with everything as it was; return what it took."""
         started, previous = time.monotonic(), self.home.current
+        self.home.own_data(self.description["user"])
         self.home.follow()
         if previous == self.release:
             self._repair()

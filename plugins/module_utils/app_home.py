@@ -25,7 +25,7 @@ from typing import Any
 from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils.trees import give, has_files
 
 RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
 MANIFEST = "release.json"
@@ -43,6 +43,10 @@ class ReleaseError(Exception):
 
     def __init__(self, text: str):
         super().__init__(readable(text))
+
+
+class ForeignDataError(ReleaseError):
+    """The data of an app belongs to another account than the one that it is to run as."""
 
 
 def utc(seconds: float | None = None) -> str:
@@ -116,6 +120,7 @@ class Home:
 
     def make_room(self, user: str, socket_group: str) -> None:
         """Make the directories of the app, each open to those only who need it."""
+        self.refuse_data_of_another(user)
         app_uid, app_gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
         with Ledger() as notes:
             notes.note_directory(os.path.dirname(self.path))
@@ -127,9 +132,33 @@ class Home:
             make_directory(path, 0o755)
         # Whoever may enter this directory may connect: the app and the web server.
         make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
-        if os.path.isdir(self.data) and os.stat(self.data).st_uid == 0:  # kept since the app was removed
-            give(self.data, app_uid, app_gid, former=0)
-        make_directory(self.data, 0o700, app_uid, app_gid)
+        self.own_data(user)
+
+    def own_data(self, user: str) -> None:
+        """Let the data be a user's: new, kept since the app was removed, or another user's who has written nothing."""
+        self.refuse_data_of_another(user)
+        uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
+        if os.path.isdir(self.data) and (owner := os.stat(self.data).st_uid) != uid:
+            give(self.data, uid, gid, former=owner)
+        make_directory(self.data, 0o700, uid, gid)
+
+    def refuse_data_of_another(self, user: str) -> None:
+        """Refuse a user to whom the data does not belong, which a release that still runs may be writing."""
+        try:
+            uid = os.stat(self.data).st_uid
+            owner = pwd.getpwuid(uid).pw_name
+        except FileNotFoundError:
+            return
+        except KeyError:
+            owner = f"the account {uid}, which is gone"
+        if uid == 0 or owner == user or not has_files(self.data):
+            return
+        raise ForeignDataError(
+            f"its user is {user}, and the files in {self.data} belong to {owner}. A release that runs as another user "
+            "could not write them. Run it as the former user. Or let them change hands, while the app does not answer: "
+            f"ansible-playbook baremetal.web.remove -e remove={self.name} -e confirm={self.name}, which keeps them, "
+            "then site.yml."
+        )
 
     # Which release is where
 
@@ -236,7 +265,8 @@ class Home:
     def manifest(self, release: str) -> dict[str, Any]:
         """Return what is remembered of a release; it is complete when C(staged) is among it."""
         path = os.path.join(self.release(release), MANIFEST)
-        with suppress(FileNotFoundError, NotADirectoryError), open(path, encoding="utf-8") as stream:
+        # One that cannot be read any more is of no complete release.
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError), open(path, encoding="utf-8") as stream:
             return json.load(stream)
         return {}
 

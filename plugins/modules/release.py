@@ -228,7 +228,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils import wheels
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, mutex
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import SLOTS, Home, ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
+    SLOTS,
+    ForeignDataError,
+    Home,
+    ReleaseError,
+)
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
@@ -275,11 +280,14 @@ class Worker:
     def inspect(self) -> dict[str, Any]:
         """Tell what there is and what is lacking."""
         home = self.home
+        home.refuse_data_of_another(self.app["user"])
         same = [*home.same(self.release), *([home.current] if home.current in home.same(self.release) else [])]
         release = same[-1] if same else self.release
-        if self.params["redeploy"]:
-            last = max((int(name.partition(".")[2] or 1) for name in same), default=0)
-            release = f"{self.release}.{last + 1}" if same else self.release
+        # One that runs is never built again, though its manifest may be broken.
+        runs = [name for name in (home.current, home.former) if name.partition(".")[0] == self.release]
+        if (same or runs) and (self.params["redeploy"] or not same):
+            last = max(int(name.partition(".")[2] or 1) for name in [*same, *runs])
+            release = f"{self.release}.{last + 1}"
         manifest = home.manifest(release)
         complete = bool(manifest.get("staged"))
         as_described = manifest.get("description") == self.params["manifest"]["description"]
@@ -514,6 +522,7 @@ class Worker:
             raise ReleaseError(f"its files are gone (releases.keep); there are {', '.join(home.staged())}")
         if not manifest.get("healthy"):
             raise ReleaseError(f"{release} was never healthy, so it cannot be gone back to")
+        home.refuse_data_of_another(manifest["description"]["user"])
         self._refuse_the_unreachable(Activation(home, Supervisor(), release))
         if (migrations := crossed(home, release)) and not self.params["force"]:
             raise ReleaseError(
@@ -640,12 +649,15 @@ def main() -> None:
     if phase not in phases:
         module.fail_json(msg=f"phase {phase} is one of the action; call baremetal.web.release from a task")
     act = worker.preview if module.check_mode and phase not in ("inspect", "history") else phases[phase]
+    unknown = False
     try:
         answer = {"changed": False, **act()}
     except REFUSALS as error:
         answer = {"msg": str(error)}
+        # In check mode a host may lack what a run brings before.
+        unknown = module.check_mode and phase == "inspect" and not isinstance(error, ForeignDataError)
     if "msg" in answer:
-        if module.check_mode and phase == "inspect":
+        if unknown:
             module.exit_json(
                 changed=False,
                 release=worker.release,

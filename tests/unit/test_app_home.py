@@ -344,6 +344,45 @@ def test_data_that_is_the_apps_again_in_part_only_is_given_to_it_by_the_next_run
     assert {path.lstat().st_uid for path in (data, *data.rglob("*"))} == {uid}
 
 
+@pytest.fixture
+def lived_in(home: Home) -> Path:
+    """Return the data of an app that ran as nobody, with a shared directory in which is nothing yet."""
+    home.make_room("nobody", GROUP)
+    uid = pwd.getpwnam("nobody").pw_uid
+    for path in (Path(home.data, "shared"), Path(home.data, "shared", "uploads")):
+        path.mkdir()
+        os.chown(path, uid, uid)
+    return Path(home.data)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_another_user_of_an_app_with_data_is_refused_before_anything_is_changed(home: Home, lived_in: Path) -> None:
+    (lived_in / "shared" / "uploads" / "photo").touch()
+    before = {str(path): path.lstat() for path in Path(home.path).rglob("*")}
+    noted = ledger.read()["app"]
+    with pytest.raises(ReleaseError, match=r"its user is daemon, .* belong to nobody(?s:.)*-e remove=shop"):
+        home.make_room("daemon", GROUP)
+    assert {str(path): path.lstat() for path in Path(home.path).rglob("*")} == before
+    assert ledger.read()["app"] == noted
+    home.make_room("nobody", GROUP)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_another_user_of_an_app_without_data_gets_its_directories(home: Home, lived_in: Path) -> None:
+    for user in ("daemon", "nobody"):
+        home.make_room(user, GROUP)
+        uid = pwd.getpwnam(user).pw_uid
+        assert {path.stat().st_uid for path in (lived_in, *lived_in.rglob("*"))} == {uid}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_data_of_an_account_that_is_gone_is_not_given_to_another_one(home: Home, lived_in: Path) -> None:
+    (lived_in / "photo").touch()
+    os.chown(lived_in, 64123, 64123)
+    with pytest.raises(ReleaseError, match="belong to the account 64123, which is gone"):
+        home.make_room("nobody", GROUP)
+
+
 # One at a time.
 
 

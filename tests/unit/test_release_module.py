@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -204,6 +205,15 @@ def test_after_a_release_that_failed_a_rollback_still_goes_to_the_one_before_the
     assert (host.home.current, host.home.former) == (B, A)
     answer = host("rollback")
     assert (answer["release"], answer["warm"], host.shop.visit()) == (A, False, A)
+
+
+def test_a_live_release_whose_manifest_is_broken_is_told_and_replaced_by_one_of_the_same_content(host: Host) -> None:
+    host.ready(A, B)
+    Path(host.home.release(B), "release.json").write_text('{"release": "')
+    assert "neither a release nor a version" in host("rollback", to=B)["msg"]
+    answer = host.deploy(B)
+    assert (answer["failed"], answer["release"], host.shop.visit()) == (False, f"{B}.2", f"{B}.2")
+    assert Path(host.home.release(B), "app").exists()  # it was never built again while it ran
 
 
 # Whatever fails.
@@ -429,6 +439,20 @@ def test_a_hook_for_the_whole_fleet_that_fails_says_why_and_the_release_can_be_a
     assert host("abandon", release=B, reason="no schema")["changed"]
     assert host.shop.picture() == before
     assert host.home.history()[-1]["message"] == "no schema"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_release_whose_user_is_not_the_one_of_the_data_is_refused_in_check_mode_too(host: Host) -> None:
+    host.ready(A, B)
+    Path(host.home.data, "photo").touch()
+    os.chown(host.home.data, pwd.getpwnam("nobody").pw_uid, -1)
+    before = host.shop.picture()
+    for check_mode in (True, False):
+        answer = host("inspect", check_mode, **host.asked(C, "3.0", {}))
+        assert answer["failed"]
+        assert f"its user is {OWNER}, and the files in {host.home.data} belong to nobody" in answer["msg"]
+        assert f"its user is {OWNER}" in host("rollback", check_mode)["msg"]
+    assert host.shop.picture() == before
 
 
 # Abandon.
