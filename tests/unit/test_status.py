@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ def test_an_app_whose_program_does_not_run_is_not_healthy(shop: Shop, ask: Ask) 
     row = ask(patience=1)
     assert row["program"] == "STOPPED"
     assert "is STOPPED" in row["health"]
+
+
+def test_an_app_whose_live_release_cannot_be_read_is_told_beside_the_others(shop: Shop, ask: Ask) -> None:
+    shop.go_live(A)
+    (Path(shop.home.release(A)) / "release.json").write_text("{")
+    row = ask()
+    assert (row["release"], row["program"]) == (A, "UNKNOWN")
+    assert "not complete" in row["health"]
+    assert ask("nobody")["release"] == "none"
 
 
 def test_an_app_that_was_never_released_has_no_release(ask: Ask) -> None:
