@@ -10,6 +10,7 @@ import glob
 import http.client
 import os
 import re
+import signal
 import time
 import xmlrpc.client
 from contextlib import suppress
@@ -88,6 +89,35 @@ def render_program(program: dict[str, Any], log_directory: str) -> str:
         f"stdout_logfile_backups = {program['log_backups']}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def end_groups(groups: set[int], seconds: float) -> None:
+    """End what the first process of a group has left behind, a shell for example the program that it waited for.
+
+    Asked are those alone that no other one of the group has started; what is left after so many seconds is killed.
+    """
+    asked: set[int] = set()
+    end = time.monotonic() + seconds
+    while found := _members(groups):
+        late = time.monotonic() > end
+        for process, parent in found.items():
+            if late or (parent not in found and process not in asked):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
+                asked.add(process)
+        time.sleep(POLL_SECONDS)
+
+
+def _members(groups: set[int]) -> dict[int, int]:
+    """Return the processes of process groups that have not ended, each with its parent."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
+                state, parent, group = stream.read().rpartition(")")[2].split()[:3]
+                if int(group) in groups and state not in "ZX":
+                    found[int(name)] = int(parent)
+    return found
 
 
 class Supervisor:
@@ -173,10 +203,13 @@ class Supervisor:
 
     def _forget(self, name: str) -> None:
         """Stop a program and remove it; supervisord kills one that is not down within its stopwaitsecs."""
+        groups = set(self.processes(name))
+        seconds = max(info["stopwaitsecs"] for info in self.call("getAllConfigInfo") if info["group"] == name)
         if self.state(name) != "STOPPING":
             self.call("stopProcessGroup", name, False)
         while self.state(name) == "STOPPING":
             time.sleep(POLL_SECONDS)
+        end_groups(groups, seconds)
         self.call("removeProcessGroup", name)
 
     def wait(self, name: str, seconds: float) -> str:

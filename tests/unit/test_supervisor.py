@@ -366,6 +366,35 @@ def test_the_children_of_a_program_that_takes_too_long_end_with_it(
     assert not done.exists()
 
 
+@pytest.mark.parametrize("line", ["cd / && {}", "{}; true", "true | {}"], ids=["and", "then", "pipeline"])
+def test_a_program_that_a_shell_waits_for_ends_its_work_when_the_shell_is_stopped(
+    supervisor: Supervisor, add: Callable[..., None], tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "pool.py").write_text(POOL)
+    script = tmp_path / "start.sh"
+    script.write_text(line.format(f"{sys.executable} -IS {tmp_path}/pool.py {tmp_path}/done 1") + "\n")
+    add("shell", command=f"sh {script}", stopwaitsecs=20)
+    wait_until((tmp_path / "done.ready").exists)
+    group = pid(supervisor, "shell")
+    supervisor.remove("shell")
+    assert (tmp_path / "done").exists()
+    assert members(group) == []
+
+
+def test_what_a_stopped_shell_leaves_behind_is_killed_when_it_takes_too_long(
+    supervisor: Supervisor, add: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "pool.py").write_text(POOL)
+    script = tmp_path / "start.sh"
+    script.write_text(f"cd / && {sys.executable} -IS {tmp_path}/pool.py {tmp_path}/done 600\n")
+    add("shell", command=f"sh {script}", stopwaitsecs=1)
+    wait_until((tmp_path / "done.ready").exists)
+    group = pid(supervisor, "shell")
+    supervisor.remove("shell")
+    assert members(group) == []
+    assert not (tmp_path / "done").exists()
+
+
 def members(group: int) -> list[int]:
     """Return the processes of a group that have not ended."""
     found = []
