@@ -22,6 +22,11 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
+from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
+    EVERY,
+    HostNameError,
+    host_names,
+)
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
 
 # ansible-core brings it; the environment of its import test does not.
@@ -54,14 +59,12 @@ _CORS = {
     "methods": (r"[A-Z]+", "a method in capitals, such as PUT"),
     "headers": (r"\*|[A-Za-z0-9_-]+", "the name of a header, such as Content-Type"),
 }
-_SERVER_NAME = r"[A-Za-z0-9_*]([A-Za-z0-9_.:*-]*[A-Za-z0-9_*])?\.?"
 _UPSTREAM_SERVER = r"[A-Za-z0-9_.:/\[\]@-]+( [a-z_]+(=[A-Za-z0-9.]+)?)*"
 # The nginx and supervisord roles' own dictionaries, which may come from anybody.
 _DICTIONARY_PATTERNS = {
     "nginx_site": {
         "name": r"[A-Za-z0-9._+-]+",
         "address": r"|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]",
-        "server_names": _SERVER_NAME,
         "prefix": _PATTERNS["site.prefix"][0],
         "servers": _UPSTREAM_SERVER,
         "backups": _UPSTREAM_SERVER,
@@ -78,6 +81,11 @@ _DICTIONARY_PATTERNS = {
     "python_conda": {"prefix": r"(/[A-Za-z0-9._+-]+)+", "channels": r"[A-Za-z0-9/][!-~]*"},
     "python_path": {"name": r"[A-Za-z0-9._-]+", "directories": r"[A-Za-z0-9._/*-]+"},
 }
+# Ports on which no site can do what somebody expects of it.
+_TAKEN_PORTS = {
+    22: "Logins by ssh listen there; choose another port, such as 80",
+    443: "Visitors would expect TLS there, which sites do not have yet; choose another port, such as 80",
+}
 # Names whose user, program or log would be somebody else's.
 _RESERVED_NAMES = frozenset(("build", "nginx", "stack", "supervisord"))
 _RESERVED_USERS = frozenset(("root", BUILD_USER))
@@ -88,6 +96,8 @@ _LEAST = {
     "releases.warm": 0,
 }
 _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
+# What stands for signs of a host name in the name of a file.
+_FILE_SIGNS = str.maketrans({"*": "+", ":": "_", "[": None, "]": None})
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -176,10 +186,13 @@ def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str)
     completed, errors = apply_options(role_options(role, entry_point)[option]["options"], value)
     errors = errors or list(_dictionary_problems(completed, _DICTIONARY_PATTERNS.get(option, {})))
     if option == "nginx_site" and not errors:
-        errors = list(_page_problems(completed["error_pages"]))
+        errors = [*_page_problems(completed["error_pages"]), *_name_problems(completed["server_names"])]
         errors += [error for place in completed["locations"] for error in _front_problems(place, place["protocol"])]
     if errors:
         raise AppsError("; ".join(f"{option}: {error}" for error in errors))
+    if option == "nginx_site":
+        names = host_names(completed["server_names"])
+        completed["server_names"] = [] if names == [EVERY] else names
     return completed
 
 
@@ -190,6 +203,30 @@ def _dictionary_problems(value: Mapping[str, Any], patterns: Mapping[str, str]) 
                 yield from _dictionary_problems(element, patterns)
             elif key in patterns and not re.fullmatch(patterns[key], str(element)):
                 yield f"{key} is {element!r}, which has not the form {patterns[key]}"
+
+
+def _name_problems(names: list[str]) -> Iterator[str]:
+    problems = []
+    for name in names:
+        try:
+            host_names([name])
+        except HostNameError as error:
+            problems.append(f"server_names has {error}")
+    if not problems:
+        try:
+            host_names(names)
+        except HostNameError as error:
+            problems.append(f"server_names has {error}")
+    yield from problems
+
+
+def _own_names(names: Iterable[str]) -> list[str]:
+    """Return those of a host's names in the inventory that a client can send."""
+    found = []
+    for name in sorted(filter(None, names)):
+        with suppress(HostNameError):
+            found += host_names([name])
+    return list(dict.fromkeys(found))
 
 
 def _front_problems(place: Mapping[str, Any], protocol: str) -> Iterator[str]:
@@ -253,9 +290,14 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} is {value}; it must be {least} or more"
     if not 1 <= app["site"]["listen"] <= 65535:
         yield f"site.listen is {app['site']['listen']}; a port is a number from 1 to 65535"
-    for name in app["site"]["server_names"]:
-        if not re.fullmatch(_SERVER_NAME, name):
-            yield f"site.server_names has {name!r}, which is no host name"
+    if reason := _TAKEN_PORTS.get(app["site"]["listen"]):
+        yield f"site.listen is {app['site']['listen']}. {reason}"
+    yield from (f"site.{problem}" for problem in _name_problems(app["site"]["server_names"]))
+    if EVERY in app["site"]["server_names"] and not app["site"]["catch_all_enabled"]:
+        yield (
+            "site.server_names is ['*'] with site.catch_all_enabled false, so another site of the port answers unknown "
+            "names. Leave catch_all_enabled out, or list the names"
+        )
     for name, value in app["environment"].items():
         if not _VARIABLE_NAME.fullmatch(str(name)):
             yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
@@ -526,11 +568,12 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
             *_site_problems(completed, search),
             *_source_problems(completed, search),
         ]
-        problems += [f"{label}: {problem}" for problem in found]
+        if not found and not (completed["site"]["server_names"] or _own_names(names)):
+            found = ["site.server_names is empty, and the host has no name in the inventory that a client can send"]
         if not found:
-            wanted = completed["site"]["server_names"] or sorted(name for name in names if name)
-            completed["site"]["server_names"] = list(dict.fromkeys(name.lower() for name in wanted))
+            completed["site"]["server_names"] = host_names(completed["site"]["server_names"]) or _own_names(names)
             sound.append(completed)
+        problems += [f"{label}: {problem}" for problem in found]
     return sound, _conceal([*problems, *_relation_problems(sound)], _vaulted(apps))
 
 
@@ -576,15 +619,16 @@ def sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         groups[app["site"]["listen"], frozenset(app["site"]["server_names"])].append(app)
     ports: set[int] = set()
     shared = {app["site"]["listen"] for app in apps if not app["site"]["catch_all_enabled"]}
+    every = {app["site"]["listen"] for app in apps if app["site"]["server_names"] == [EVERY]}
     found = []
-    for (port, server_names), members in sorted(groups.items(), key=lambda group: (group[0][0], sorted(group[0][1]))):
+    for (port, server_names), members in sorted(groups.items(), key=_site_order):
         found.append(
             {
                 # By its place, not by an app: apps come, go, and change their order.
-                "name": f"{port}-{min(server_names, key=_names_first).replace('*', '+').replace(':', '_')}",
+                "name": f"{port}-{min(server_names, key=_names_first).translate(_FILE_SIGNS)}",
                 "listen": port,
-                "catch_all_enabled": port not in ports | shared,
-                "server_names": members[0]["site"]["server_names"],
+                "catch_all_enabled": EVERY in server_names or port not in ports | shared | every,
+                "server_names": [name for name in members[0]["site"]["server_names"] if name != EVERY],
                 "error_pages": _pages(members),
                 "locations": [_location(app) for app in sorted(members, key=lambda app: app["site"]["prefix"])],
             }
@@ -612,6 +656,12 @@ def _pages(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     pages = ((app["search"], page) for app in apps for page in app["site"]["error_pages"])
     found = [{**page, "path": find_path(page["path"], search)} for search, page in pages]
     return [page for index, page in enumerate(found) if page not in found[:index]]
+
+
+def _site_order(group: tuple[tuple[int, frozenset[str]], Any]) -> tuple[int, bool, list[str]]:
+    """Exact names come first: the first site of a port is before all others, where httpd looks from top to bottom."""
+    port, server_names = group[0]
+    return port, any("*" in name for name in server_names), sorted(server_names)
 
 
 def _names_first(server_name: str) -> tuple[bool, str]:

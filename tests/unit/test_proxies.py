@@ -112,7 +112,14 @@ def site(place: Path) -> dict[str, Any]:
         "name": "shop",
         "listen": PORT,
         "address": "127.0.0.1",
-        "server_names": ["shop.example"],
+        "server_names": [
+            "shop.example",
+            ".wild.example",
+            "www.any.*",
+            "2001:db8::1",
+            "m\u00fcnchen.example",
+            "my_host",
+        ],
         "error_pages": [{"codes": [404, 410], "path": str(place / "missing.html")}],
         "locations": [
             location("root", "/", intercept_errors_enabled=True, max_body_size="1k"),
@@ -407,6 +414,18 @@ def test_another_host_name_gets_no_answer_of_the_site(ask: Ask, proxy: str) -> N
             ask("/", Host="other.example")
     else:
         assert ask("/", Host="other.example").status == 421
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("shop.example", "SHOP.example", "wild.example", "a.wild.example", "a.b.wild.example", "www.any.test"),
+        *("[2001:db8::1]", "xn--mnchen-3ya.example", "my_host"),
+    ],
+)
+def test_a_site_answers_each_of_its_names_as_clients_send_it(ask: Ask, name: str) -> None:
+    assert ask("/", Host=name).status == 200
+    assert ask("/", Host=f"{name}:{PORT}").status == 200
 
 
 def test_requests_move_while_the_file_exists_and_the_backup_answers_where_nobody_does(ask: Ask, front: Path) -> None:

@@ -1,0 +1,101 @@
+"""What a user may write, and what is said of it before any host is touched: one table of inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete, examine, resolve
+from conftest import HOST, ROOT
+
+
+def described(key: str = "", value: Any = None) -> dict[str, Any]:
+    app: dict[str, Any] = {"name": "shop", "source": {"path": str(ROOT / "molecule/echo")}, "entrypoint": "echo:wsgi"}
+    if key:
+        *parents, last = key.split(".")
+        place = app
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return app
+
+
+# Key, value, and what the sentence has to say: what is wrong, or what to write.
+REFUSED = [
+    ("site.server_names", ["wrong.example:8080"], ["wrong.example, ", "site.listen: 8080"]),
+    ("site.server_names", ["[::1]:8080"], ["[::1], ", "site.listen: 8080"]),
+    ("site.server_names", ["_"], ["'_'", "'*'"]),
+    ("site.server_names", [""], ["''", "'*'"]),
+    ("site.server_names", ["*", "a.example"], ["'*'", "leave the others out"]),
+    ("site.server_names", ["https://a.example/x"], ["a.example"]),
+    ("site.server_names", ["a.example/shop"], ["a.example", "site.prefix"]),
+    ("site.server_names", ["~^www\\d+\\.example$"], ["Regular expressions", "*.example.com"]),
+    ("site.server_names", ["w*.example.com"], ["*.example.com"]),
+    ("site.server_names", ["www.*.example.com"], ["*.example.com"]),
+    ("site.server_names", ["*.example.*"], ["*.example.com"]),
+    ("site.server_names", [f"{'a' * 64}.example"], ["63"]),
+    ("site.server_names", [".".join(["a" * 60] * 5)], ["253"]),
+    ("site.server_names", ["192.0.2.300"], ["IPv4"]),
+    ("site.server_names", ["fe80::1%eth0"], ["[2001:db8::1]"]),
+    ("site.server_names", ["-a.example"], ["'-a'"]),
+    ("site.server_names", ["a..example"], ["''"]),
+    ("site.server_names", ["two names.example"], ["'two names'"]),
+    ("site.listen", 443, ["443", "TLS"]),
+    ("site.listen", 22, ["22", "ssh"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), REFUSED)
+def test_a_value_that_does_not_do_what_it_seems_to_is_refused(key: str, value: Any, said: list[str]) -> None:
+    (problem,) = examine([described(key, value)], [], ["web1"])[1]
+    assert problem.startswith(f"app shop: {key}")
+    assert [each for each in said if each not in problem] == []
+
+
+NAMES = {
+    "Shop.Example.COM": ["shop.example.com"],
+    "shop.example.com.": ["shop.example.com"],
+    ".example.com": ["example.com", "*.example.com"],
+    "*.example.com": ["*.example.com"],
+    "www.example.*": ["www.example.*"],
+    "my_host": ["my_host"],
+    "[2001:DB8:0::1]": ["[2001:db8::1]"],
+    "::1": ["[::1]"],
+    "192.0.2.1": ["192.0.2.1"],
+    "M\u00fcnchen.example": ["xn--mnchen-3ya.example"],
+    "stra\u00dfe.example": ["xn--strae-oqa.example"],
+    "\u4f8b\u5b50\u3002example": ["xn--fsqu00a.example"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_becomes_what_clients_send(name: str) -> None:
+    (app,), problems = examine(
+        [described("site.server_names", [name, name.upper() if name.isascii() else name])], [], []
+    )
+    assert problems == []
+    assert app["site"]["server_names"] == NAMES[name]
+    site = {"name": "x", "server_names": [name], "locations": []}
+    assert complete(site, "nginx", "site", "nginx_site")["server_names"] == NAMES[name]
+
+
+def test_a_site_for_every_name_is_the_ports_own_and_others_are_found_before_it() -> None:
+    every = described("site.server_names", ["*"])
+    other = {**described("site.server_names", ["a.example"]), "name": "other"}
+    sites = resolve([other, every], **{**HOST, "root": "/srv/wsgi", "search": []})["sites"]
+    assert {site["name"]: (site["server_names"], site["catch_all_enabled"]) for site in sites} == {
+        "80-+": ([], True),
+        "80-a.example": (["a.example"], False),
+    }
+    every["site"]["catch_all_enabled"] = False
+    (problem,) = examine([every], [], ["web1"])[1]
+    assert "catch_all_enabled" in problem
+
+
+def test_without_names_a_site_has_those_of_the_host_that_a_client_can_send() -> None:
+    (app,), problems = examine([described()], [], ["web1", "fd00::1", "fe80::1%eth0", ""])
+    assert problems == []
+    assert app["site"]["server_names"] == ["[fd00::1]", "web1"]
+    (problem,) = examine([described()], [], ["no host"])[1]
+    assert "server_names is empty" in problem
