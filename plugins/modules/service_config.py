@@ -421,6 +421,11 @@ def take_notes(
     notes.save()
 
 
+def is_ours(unit: str) -> bool:
+    """Tell whether the package of a unit came to the host with this collection."""
+    return unit.rpartition(".")[0] in ledger.read().get("package", {})
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -537,7 +542,11 @@ def main() -> None:
     units = [path for path in transaction.changed if path.startswith(UNIT_DIRECTORY)]
     unit_file = os.path.join(UNIT_DIRECTORY, wanted["name"] or "")
     described = {unit_file, *(entry.path for entry in (service.entries() if service else []))}
-    verb = "restart" if outdated or described & {*transaction.changed} else wanted["on_change"]
+    drop_ins = {path for path in transaction.changed if path.startswith(f"{unit_file}.d/")}
+    # Only a start takes up a drop-in. A service that came with this collection has nothing to lose before its first.
+    fresh = any(not os.path.exists(path) for path in drop_ins) and is_ours(wanted["name"])
+    restarts = outdated or fresh or described & {*transaction.changed}
+    verb = "restart" if restarts else wanted["on_change"]
     applying, worse = False, ""
     os.makedirs(MARKS, mode=0o700, exist_ok=True)
     with open(mark, "w", encoding="utf-8"):
@@ -558,6 +567,11 @@ def main() -> None:
             if service and ({*transaction.changed} - unread or not settled or cut_off or outdated):
                 applying = True
                 result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
+            if drop_ins and result.get("action") == "reloaded":
+                module.warn(
+                    f"{', '.join(sorted(drop_ins))} has changed, and {wanted['name']} was only reloaded, because a "
+                    f"restart breaks connections. To let it take effect: systemctl restart {wanted['name']}"
+                )
         except (Refused, SupervisorError, OSError, LookupError) as error:
             transaction.undo()
             notes.revert()

@@ -347,6 +347,10 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
                 self.params = result.validated_parameters
                 self.check_mode = check_mode
                 self.run_command_environ_update: Mapping[str, str] = {}
+                self.said: dict[str, list[str]] = {}
+
+            def warn(self, warning: str) -> None:
+                self.said.setdefault("warnings", []).append(warning)
 
             def run_command(
                 self, command: list[str], check_rc: bool = False, handle_exceptions: bool = True
@@ -361,10 +365,10 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
                 return done.returncode, done.stdout, done.stderr
 
             def exit_json(self, **result: Any) -> NoReturn:
-                raise Ended({"failed": False, **result})
+                raise Ended({"failed": False, **self.said, **result})
 
             def fail_json(self, **result: Any) -> NoReturn:
-                raise Ended({"failed": True, **result})
+                raise Ended({"failed": True, **self.said, **result})
 
         monkeypatch.setattr(module, "AnsibleModule", Module)
         with pytest.raises(Ended) as ended:

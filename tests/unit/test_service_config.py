@@ -557,6 +557,27 @@ def test_a_change_of_the_unit_file_is_a_restart(change: Change, config: Path, sy
     assert systemd.calls == ["daemon-reload", f"restart {UNIT}"]
 
 
+@pytest.mark.parametrize(
+    ("brought", "text", "action"), [(True, None, "restarted"), (True, "old\n", "reloaded"), (False, None, "reloaded")]
+)
+def test_a_drop_in_is_taken_up_by_a_restart_before_there_is_anything_to_lose_or_the_run_says_so(
+    change: Change, config: Path, systemd: Systemd, brought: bool, text: str | None, action: str
+) -> None:
+    drop_in = Path(module.UNIT_DIRECTORY) / f"{UNIT}.d" / "own.conf"
+    drop_in.parent.mkdir(parents=True)
+    with ledger.Ledger() as notes:
+        if brought:
+            notes.note("package", UNIT.rpartition(".")[0])
+        if text:
+            drop_in.write_text(text)
+            notes.note("file", str(drop_in))  # ours
+    result = change({config: "good\n", drop_in: "[Service]\n"}, name=UNIT)
+    assert result["action"] == action
+    assert systemd.calls[0] == "daemon-reload"
+    said = [str(warning) for warning in result.get("warnings", [])]
+    assert any(f"systemctl restart {UNIT}" in warning for warning in said) == (action == "reloaded")
+
+
 def test_a_configuration_that_the_service_does_not_come_up_with_is_put_back_and_the_service_runs_again(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
