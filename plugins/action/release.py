@@ -13,11 +13,12 @@ import socket
 from typing import Any
 
 from ansible import constants
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 
 from ansible_collections.baremetal.web.plugins.module_utils.staging import LAUNCHERS, SERVER, SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, app_requirements, open_source
 from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
 from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
 
@@ -87,9 +88,9 @@ class ActionModule(UploadingAction):
         # The host needs to know neither where the source is nor any credentials in its address.
         with open_source(app.pop("source"), app.pop("search"), app["python"]["requirements"]) as tree:
             app["wheel"] = tree.wheel
-            if tree.wheel:
-                app["python"]["requirements"] = os.path.basename(app["python"]["requirements"])
-            self._check_requirements(app, tree)
+            requirements = self._requirements(app, tree)
+            # The host gets what was checked, and never reads the file itself.
+            app["python"]["requirements"] = REQUIREMENTS if requirements else ""
             environment = app["program"]["environment"]
             about = {
                 "app": app["name"],
@@ -99,7 +100,7 @@ class ActionModule(UploadingAction):
                 "description": description(app, own["uv"]),
             }
             lock = _read("servers", app["runner"]["lock"])
-            files = {**server_files(app, own["config"] or ""), SERVER_LOCK: lock}
+            files = {**server_files(app, own["config"] or ""), SERVER_LOCK: lock, **requirements}
             identity = release_id(app, tree.digest(), files)
             app["program"]["environment"] = {}
             app.update(build_user=BUILD_USER, uv=own["uv"])
@@ -115,8 +116,7 @@ class ActionModule(UploadingAction):
             }
             house = Wheelhouse(own["wheelhouse"]) if own["wheelhouse"] else None
             if house:
-                requirements = app["python"]["requirements"]
-                wanted["wheels"] = house.wanted(lock, tree.read(requirements) if requirements else "")
+                wanted["wheels"] = house.wanted(lock, requirements.get(REQUIREMENTS, ""))
             before = self._call({**wanted, "phase": "inspect"}, task_vars)
             if before.get("failed"):
                 return before
@@ -160,13 +160,16 @@ class ActionModule(UploadingAction):
         former = lines(before["current"], before["current_version"])
         return {**shown, "before": "\n".join([*former, ""]), "after": "\n".join([*after, ""])}
 
-    def _check_requirements(self, app: dict[str, Any], tree: Tree) -> None:
-        file = app["python"]["requirements"]
-        if file and not os.path.isfile(os.path.join(tree.root, file)):
+    def _requirements(self, app: dict[str, Any], tree: Tree) -> dict[str, str]:
+        """Return the files that hosts install from, all lines decided."""
+        if not app["python"]["requirements"]:
+            return {}
+        try:
+            return app_requirements(tree, app["python"]).files()
+        except AnsibleError as error:
             raise AnsibleActionFail(
-                f"app {app['name']}: python.requirements names {file!r}, which the source does not have "
-                "(does git track it?)."
-            )
+                "\n".join(f"app {app['name']}: {line}" for line in str(error).splitlines())
+            ) from None
 
     def _call(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return self._execute_module(module_name="baremetal.web.release", module_args=args, task_vars=task_vars)

@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
 
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     COLLECTION_ROOT,
@@ -30,7 +30,8 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     search_path,
     servers,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import app_requirements, open_source
 
 STACK = ("python/files/tools.txt", "supervisor/files/requirements.txt")
 
@@ -51,13 +52,10 @@ def _of_app(app: Mapping[str, Any], search: list[str]) -> Iterator[dict[str, str
     yield {"name": lock, "text": _read(f"wsgi/files/servers/{lock}"), "version": python["version"]}
     if python["requirements"]:
         with open_source(app["source"], search, python["requirements"]) as tree:
-            # A wheel has no such file in it: that of the controller comes along.
-            text = tree.read(os.path.basename(python["requirements"]) if tree.wheel else python["requirements"])
-        if text is None:
-            raise AnsibleFilterError(
-                f"app {app['name']}: python.requirements names {python['requirements']!r}, which the source does not "
-                "have."
-            )
+            try:
+                text = app_requirements(tree, python).files()[REQUIREMENTS]
+            except AnsibleError as error:
+                raise AnsibleFilterError(f"app {app['name']}: {error}") from None
         name = f"app {app['name']}, {python['requirements']}"
         yield {"name": name, "text": text, "version": python["version"]}
 

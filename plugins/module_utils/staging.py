@@ -198,7 +198,7 @@ class Staging:
         os.mkdir(self.venv)
         requirements = [os.path.join(self.path, SERVER_LOCK)]
         if app["python"]["requirements"]:
-            requirements.append(os.path.join(self.code, app["python"]["requirements"]))
+            requirements.append(os.path.join(self.path, app["python"]["requirements"]))
         with self._only_build(), self._workshop() as work:
             made = os.path.join(work, "venv")
             make_directory(made, 0o755, uid, gid)

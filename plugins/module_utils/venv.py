@@ -126,7 +126,7 @@ def install(
     fetched is kept for the next time in ``home``, if there is one.
     """
     interpreter = os.path.join(path, "bin", "python")
-    environment = {"HOME": home or "/root"}
+    environment = {"HOME": home or "/root", "PIP_CONFIG_FILE": os.devnull}
     if uv:
         environment.update(
             **({"UV_CACHE_DIR": os.path.join(home, ".cache", "uv")} if home else {"UV_NO_CACHE": "1"}),
@@ -134,6 +134,7 @@ def install(
             UV_NO_PROGRESS="1",
             UV_PYTHON_DOWNLOADS="never",
             UV_SYSTEM_CERTS="1",
+            UV_NO_CONFIG="1",  # else a uv.toml or pyproject.toml of the source could name an index
         )
         create = [uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, path]
         command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--compile-bytecode"]

@@ -32,6 +32,13 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     wheel_version,
     without_credentials,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import (
+    OTHER_FORMATS,
+    Reader,
+    Requirements,
+    in_directory,
+    other_format,
+)
 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "baremetal.web")
 # What the repository itself calls HEAD today; the mirror's own HEAD is what it was when it was made.
@@ -78,6 +85,27 @@ class Tree:
         with open(os.path.join(self.root, name), encoding="utf-8") as stream:
             return stream.read()
 
+    def requirements(self, name: str, *, builds: bool) -> Requirements:
+        """Return what a requirements file of the tree wants; raise AnsibleError with what cannot be allowed."""
+        try:
+            found = Reader(*in_directory(self.root), builds=builds).file(name)
+        except FileNotFoundError:
+            raise AnsibleError(self._lacks(name)) from None
+        except PermissionError:
+            raise AnsibleError(f"python.requirements is {name!r}, which leads out of the source.") from None
+        if found.problems:
+            raise AnsibleError("\n".join(dict.fromkeys(found.problems)))
+        return found
+
+    def _lacks(self, name: str) -> str:
+        others = [other for other in OTHER_FORMATS if other in self._files]
+        way_out = f" It has {others[0]}: {other_format(others[0])}" if others else ""
+        git = " git does not track such a file, which a new one is after `git add`." if self.commit else ""
+        return (
+            f"python.requirements names {name!r}, which the source does not have.{git}{way_out} Create it, or set "
+            'requirements: "" for an app without dependencies.'
+        )
+
     def pack(self, target: str) -> None:
         """Write the tree into a compressed archive, which is made for the first host that needs it."""
         packed = os.path.join(self._place, "packed.tar.gz")
@@ -112,6 +140,26 @@ def open_source(source: dict[str, Any], search: list[str], requirements: str = "
                     stream.write(str(error))
                 raise
     yield Tree(place)
+
+
+def requirement_problems(app: dict[str, Any], search: list[str]) -> list[str]:
+    """Find what an app's requirements cannot have, where the source is on the controller already."""
+    source, python = app["source"], app["python"]
+    packed = source.get("archive") or source.get("wheel") or {}
+    if not python["requirements"] or not (source.get("path") or packed.get("path")):
+        return []
+    try:
+        with open_source(source, search, python["requirements"]) as tree:
+            app_requirements(tree, python)
+    except AnsibleError as error:
+        return [f"app {app['name']}: {line}" for line in str(error).splitlines()]
+    return []
+
+
+def app_requirements(tree: Tree, python: dict[str, Any]) -> Requirements:
+    """Return what an app wants to have installed; that of a wheel is a file beside it."""
+    name = os.path.basename(python["requirements"]) if tree.wheel else python["requirements"]
+    return tree.requirements(name, builds=python["source_builds_enabled"])
 
 
 def fetch_once(packed: dict[str, Any], search: list[str]) -> str:

@@ -51,7 +51,7 @@ def read_lock(text: str, what: str) -> list[Locked]:
     packages = []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line or line.startswith("--"):
+        if not line or line.startswith(("--", "-c ")):
             continue
         hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
         try:

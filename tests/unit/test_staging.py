@@ -221,6 +221,7 @@ class Build:
 
     def __call__(self) -> Path:
         texts = {"server/gunicorn.conf.py": "workers = 1\n", SERVER_LOCK: "gunicorn==27\n"}
+        texts["requirements.txt"] = "flask\n"
         self.staging.build(self.pack(self.files), texts, {"version": "1"})
         self.staging.finish()
         return self.path
@@ -250,7 +251,7 @@ def test_a_staged_release_has_its_code_its_configuration_its_packages_and_its_ma
     path = build()
     assert (path / "app" / "src" / "shop.py").exists()
     assert (path / "server" / "gunicorn.conf.py").read_text() == "workers = 1\n"
-    assert (path / "venv" / "asked-for").read_text() == "gunicorn==27\nrequirements.txt"
+    assert (path / "venv" / "asked-for").read_text() == "gunicorn==27\nflask\n"
     manifest = build.home.manifest(A)
     assert (manifest["version"], manifest["release"]) == ("1", A)
     assert manifest["dependencies"] == {"flask-login": "0.6.3", "gunicorn": "27.0"}

@@ -1,0 +1,578 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read requirements files as pip and uv do, decide each line, and write what is allowed into files of our own."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urldefrag, urlsplit
+
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import without_credentials
+
+# ansible-core brings it; the environment of its import test does not.
+with suppress(ImportError):
+    from packaging.markers import InvalidMarker, Marker
+    from packaging.requirements import InvalidRequirement, Requirement
+
+REQUIREMENTS = "requirements.txt"
+CONSTRAINTS = "constraints.txt"
+
+ALLOWED, BUILDS, REFUSED = "allowed", "builds", "refused"
+
+
+class Rule(NamedTuple):
+    """What becomes of one kind of line; docs/sources.md has the same table."""
+
+    example: str
+    decision: str
+    why: str
+    instead: str = ""
+
+
+RULES = {
+    "package": Rule("`flask==3.1.3`, with extras and markers", ALLOWED, "A wheel of the index."),
+    "hash": Rule("`--hash=sha256:…`", ALLOWED, "Once one line has a hash, every line needs one, in all files."),
+    "--require-hashes": Rule("`--require-hashes`", ALLOWED, "Every line needs a hash."),
+    "--requirement": Rule("`-r other.txt`", ALLOWED, "Relative to the file that has the line, inside the source."),
+    "--constraint": Rule("`-c constraints.txt`", ALLOWED, "Relative to the file that has the line, inside the source."),
+    "wheel": Rule("`./wheels/NAME.whl`", ALLOWED, "A file in the source, relative to the top of the source."),
+    "url": Rule("`NAME @ https://…/NAME.whl --hash=…`", ALLOWED, "A wheel behind an address needs a hash."),
+    "--only-binary": Rule("`--only-binary NAME`", ALLOWED, "Wheels only is the default for all packages."),
+    "path": Rule(
+        "`./libs/common`, `./NAME.tar.gz`",
+        BUILDS,
+        "It is built on the host. The path is relative to the top of the source.",
+        "bring it as a wheel, such as ./wheels/NAME.whl",
+    ),
+    "--editable": Rule(
+        "`-e ./libs/common`",
+        BUILDS,
+        "It is built on the host. The path is relative to the top of the source.",
+        "leave the line out if it names the app itself, whose code can be imported anyway "
+        "(`uv export --no-emit-project`)",
+    ),
+    "sdist": Rule(
+        "`NAME @ https://…/NAME.tar.gz --hash=…`", BUILDS, "It is built on the host.", "name a wheel, or a version"
+    ),
+    "--no-binary": Rule("`--no-binary NAME`", BUILDS, "The package is built on the host.", "leave the line out"),
+    "unnamed": Rule("`https://…/NAME.whl`", REFUSED, "The package has no name.", "write NAME @ URL --hash=sha256:…"),
+    "file": Rule(
+        "`file:…`, `NAME @ ./path`, `/opt/NAME`",
+        REFUSED,
+        "The file would be the host's.",
+        "bring it in the source and write its path, such as ./wheels/NAME.whl",
+    ),
+    "vcs": Rule(
+        "`NAME @ git+https://…`",
+        REFUSED,
+        "Hosts have neither git nor its keys.",
+        "name a version, or bring a wheel in the source, such as ./wheels/NAME.whl",
+    ),
+    "login": Rule(
+        "`NAME @ https://me:secret@…`",
+        REFUSED,
+        "A release would hold the login.",
+        "set python_index_url, from the vault, and name a version",
+    ),
+    "variable": Rule("`${NAME}`", REFUSED, "Hosts have no such variable.", "write its value"),
+    "--index-url": Rule(
+        "`-i`, `--index-url`", REFUSED, "A source does not choose where hosts fetch packages.", "set python_index_url"
+    ),
+    "--extra-index-url": Rule(
+        "`--extra-index-url`",
+        REFUSED,
+        "A name that two indexes have could come from the wrong one.",
+        "set python_index_url to one index that has all packages, or name the wheel's address with its hash",
+    ),
+    "--find-links": Rule(
+        "`-f`, `--find-links`",
+        REFUSED,
+        "A source does not choose where hosts fetch packages.",
+        "set python_index_url or python_wheelhouse, or name each wheel's path in the source",
+    ),
+    "--no-index": Rule(
+        "`--no-index`",
+        REFUSED,
+        "A source does not choose where hosts fetch packages.",
+        "set python_wheelhouse, with which no index is asked",
+    ),
+    "--trusted-host": Rule(
+        "`--trusted-host`",
+        REFUSED,
+        "It would turn off the check of the index's certificate.",
+        "let the hosts trust the authority that signed it",
+    ),
+    "--pre": Rule(
+        "`--pre`", REFUSED, "uv does not read it.", "name the version of the early release, such as NAME==2.0rc1"
+    ),
+    "--prefer-binary": Rule("`--prefer-binary`", REFUSED, "uv does not read it.", "leave the line out"),
+    "--use-feature": Rule("`--use-feature`", REFUSED, "uv does not read it.", "leave the line out"),
+    "--config-settings": Rule(
+        "`--config-settings`, `--global-option`",
+        REFUSED,
+        "uv reads no option of one package's build.",
+        "bring the package as a wheel, such as ./wheels/NAME.whl",
+    ),
+}
+_ALIASES = {
+    "-r": "--requirement",
+    "-c": "--constraint",
+    "-e": "--editable",
+    "-i": "--index-url",
+    "--pypi-url": "--index-url",
+    "-f": "--find-links",
+    "-C": "--config-settings",
+    "--config-setting": "--config-settings",
+    **dict.fromkeys(("--global-option", "--install-option", "--build-option"), "--config-settings"),
+}
+_FLAGS = frozenset(("--require-hashes", "--no-index", "--pre", "--prefer-binary"))
+
+_EXPORT = "uv pip compile --universal --generate-hashes {0} -o requirements.txt"
+_PDM_EXPORT = "pdm export --format requirements -o requirements.txt"
+# What other tools call their locks and descriptions, and the command that makes requirements of each.
+OTHER_FORMATS = {
+    "uv.lock": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
+    "poetry.lock": "poetry export --format requirements.txt -o requirements.txt",
+    "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
+    "Pipfile": "pipenv requirements --hash > requirements.txt",
+    "pdm.lock": _PDM_EXPORT,
+    "pylock.toml": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
+    "setup.py": _EXPORT.format("setup.py"),
+    "setup.cfg": _EXPORT.format("setup.cfg"),
+}
+
+_HASH = re.compile(r"(sha256):([0-9a-f]{64})|(sha384):([0-9a-f]{96})|(sha512):([0-9a-f]{128})")
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tlz", ".tar")
+_VCS = re.compile(r"(git|hg|svn|bzr)\+|git:", re.IGNORECASE)
+_PATH = re.compile(r"(?P<path>[^\s;\[\]#'\"]+)(?P<extras>\[[A-Za-z0-9._, -]+\])?\s*(;(?P<marker>.*))?")
+
+
+@dataclass
+class Entry:
+    """One package that is wanted, or one constraint."""
+
+    where: str
+    shown: str
+    text: str
+    hashes: frozenset[str]
+    requirement: Requirement | None = None
+    directory: bool = False
+
+    @property
+    def pinned(self) -> str:
+        """Return the one version that it allows; empty when there are more, or an address says which."""
+        specifiers = list(self.requirement.specifier) if self.requirement else []
+        if len(specifiers) == 1 and specifiers[0].operator in ("==", "===") and "*" not in specifiers[0].version:
+            return specifiers[0].version
+        return ""
+
+    def __str__(self) -> str:
+        return " ".join([self.text, *(f"--hash={value}" for value in sorted(self.hashes))])
+
+
+@dataclass
+class Requirements:
+    """What a file and those that it names want, all lines decided."""
+
+    requirements: list[Entry] = field(default_factory=list)
+    constraints: list[Entry] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [*self.requirements, *self.constraints]
+
+    def files(self) -> dict[str, str]:
+        """Return the texts that hosts get, by name: what was checked, and nothing else."""
+        head = [f"-c {CONSTRAINTS}"] if self.constraints else []
+        files = {REQUIREMENTS: _lines([*head, *self.options, *self.requirements])}
+        if self.constraints:
+            files[CONSTRAINTS] = _lines(self.constraints)
+        return files
+
+
+def _lines(lines: list[object]) -> str:
+    return "".join(f"{line}\n" for line in dict.fromkeys(map(str, lines)))
+
+
+def decode(data: bytes, name: str) -> str:
+    """Return the text of a file; raise ValueError with a sentence when it is not UTF-8."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError(f"{name} is in UTF-16, as some programs of Windows write it. Save it as UTF-8.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(f"{name} line {line}: {data[error.start]:#04x} is no UTF-8. Save the file as UTF-8.") from None
+
+
+def other_format(name: str) -> str:
+    """Return a sentence when a file is that of another tool."""
+    base = posixpath.basename(name)
+    base = "pylock.toml" if re.fullmatch(r"pylock\..+\.toml", base) else base
+    if command := OTHER_FORMATS.get(base):
+        return f"{name} is no requirements file. `{command}` makes one of it; then name that one."
+    return ""
+
+
+class Reader:
+    """Reads one requirements file, and all that it names."""
+
+    def __init__(
+        self,
+        read: Callable[[str], bytes | None],
+        kind_of: Callable[[str], str],
+        *,
+        builds: bool = False,
+        option: str = "python.source_builds_enabled",
+    ):
+        """Read files by name; ``kind_of`` tells of a path in the source whether it is a "file" or a "directory"."""
+        self._read = read
+        self._kind_of = kind_of
+        self._builds = builds
+        self._option = option
+        self._stack: list[str] = []
+        self._strict = False
+        self._found = Requirements()
+
+    def file(self, name: str) -> Requirements:
+        """Read a file that is there."""
+        self._file(posixpath.normpath(name), constraint=False)
+        return self._checked()
+
+    def text(self, text: str, name: str) -> Requirements:
+        """Read a text."""
+        self._text(text, name, constraint=False)
+        return self._checked()
+
+    def _problem(self, where: str, problem: str) -> None:
+        self._found.problems.append(f"{where}: {problem}")
+
+    def _rule(self, where: str, shown: str, kind: str) -> bool:
+        """Tell whether a kind of line is allowed; note a problem when it is not."""
+        rule = RULES[kind]
+        if rule.decision == ALLOWED or (rule.decision == BUILDS and self._builds):
+            return True
+        allow = f"set {self._option}: true, or " if rule.decision == BUILDS else ""
+        said = f"{allow}{rule.instead}."
+        self._problem(where, f"{shown!r} is not allowed. {rule.why} {said[0].upper()}{said[1:]}")
+        return False
+
+    # --- files
+
+    def _file(self, name: str, *, constraint: bool) -> None:
+        if sentence := other_format(name):
+            self._found.problems.append(sentence)
+            return
+        data = self._read(name)
+        if data is None:
+            raise FileNotFoundError(name)
+        try:
+            text = decode(data, name)
+        except ValueError as error:
+            self._found.problems.append(str(error))
+            return
+        self._stack.append(name)
+        if posixpath.basename(name) == "pyproject.toml":
+            self._project(text, name, constraint)
+        else:
+            self._text(text, name, constraint)
+        self._stack.pop()
+
+    def _project(self, text: str, name: str, constraint: bool) -> None:
+        """Read the dependencies that a project declares; nothing of it is run."""
+        try:
+            whole = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self._problem(name, f"it is no TOML ({error}).")
+            return
+        project, tools = whole.get("project", {}), whole.get("tool", {})
+        export = _EXPORT.format(name)
+        if "dependencies" in project.get("dynamic", []):
+            self._problem(
+                name, f"its dependencies are dynamic, so code would say what they are. `{export}` writes them."
+            )
+        elif "poetry" in tools and "dependencies" not in project:
+            self._problem(name, f"its dependencies are Poetry's. `{OTHER_FORMATS['poetry.lock']}` writes them.")
+        elif "dependencies" not in project:
+            self._problem(name, "it has no project.dependencies. Add them, or name a requirements file.")
+        elif settings := sorted(set(tools.get("uv", {})) - {"dev-dependencies", "package", "required-version"}):
+            named = ", ".join(f"tool.uv.{setting}" for setting in settings)
+            self._problem(name, f"it has {named}, which is not read here. `{OTHER_FORMATS['uv.lock']}` applies it.")
+        else:
+            for number, line in enumerate(project["dependencies"], 1):
+                self._line(f"{name}, dependency {number}", str(line).strip(), constraint)
+
+    def _text(self, text: str, name: str, constraint: bool) -> None:
+        for number, line in logical_lines(text):
+            self._line(f"{name} line {number}", line, constraint)
+
+    def _nested(self, where: str, option: str, value: str, constraint: bool) -> None:
+        here = self._stack[-1] if self._stack else ""
+        if not here:
+            self._problem(where, f"{option} {value} names a file, which a text cannot. Put its lines here.")
+            return
+        if "://" in value:
+            self._problem(where, f"{option} names an address. Put the file into the source, and name it.")
+            return
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(here), value))
+        if constraint and option == "--requirement":
+            self._problem(where, f"-r {value} stands in a file of constraints, where pip and uv differ. Write -c.")
+        elif name in self._stack:
+            self._problem(where, f"{option} {value} leads back to {name}. Take one of the two out.")
+        else:
+            try:
+                self._file(name, constraint=constraint or option == "--constraint")
+            except FileNotFoundError:
+                self._problem(
+                    where,
+                    f"{option} {value} is not there: {name} was looked for, relative to {here}. Correct the path.",
+                )
+            except PermissionError:
+                self._problem(where, f"{option} {value} leads out of the source. Put the file into the source.")
+
+    # --- lines
+
+    def _line(self, where: str, line: str, constraint: bool) -> None:
+        shown = without_credentials(line[:100])
+        if "${" in line:
+            self._rule(where, shown, "variable")
+        elif line.startswith("-"):
+            self._option_line(where, shown, line, constraint)
+        else:
+            self._requirement(where, shown, line, constraint)
+
+    def _option_line(self, where: str, shown: str, line: str, constraint: bool) -> None:
+        found = re.fullmatch(r"(--[A-Za-z-]+|-[A-Za-z])\s*=?\s*(.*)", line)
+        option = _ALIASES.get(found[1], found[1]) if found else ""
+        if option not in RULES or option == "hash":
+            self._problem(where, f"{shown!r} is no option that is known here. Correct it, or leave it out.")
+            return
+        if RULES[option].decision == REFUSED:
+            self._rule(where, shown, option)
+            return
+        words = _words(found[2])
+        if len(words) != (0 if option in _FLAGS else 1):
+            self._problem(where, f"{shown!r} cannot be read. Write one option in a line, with one value if it has one.")
+        elif option in ("--requirement", "--constraint"):
+            self._nested(where, option, words[0], constraint)
+        elif option == "--require-hashes":
+            self._strict = True
+        elif option == "--editable":
+            self._path(where, shown, words[0], frozenset(), constraint, editable=True)
+        elif option == "--only-binary" and ":none:" in words[0]:
+            self._rule(where, shown, "--no-binary")
+        elif not re.fullmatch(r":all:|:none:|[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*", words[0]):
+            self._problem(where, f"{shown!r} cannot be read. Name packages, with commas between them.")
+        elif self._rule(where, shown, option) and self._builds:  # else every package is to be a wheel anyway
+            self._found.options.append(f"{option} {words[0]}")
+
+    def _requirement(self, where: str, shown: str, line: str, constraint: bool) -> None:
+        body, *rest = re.split(r"\s+(?=--?[A-Za-z])", line, maxsplit=1)
+        try:
+            hashes = self._hashes(where, rest[0] if rest else "")
+        except ValueError as error:
+            self._problem(where, f"{shown!r} cannot be read. {error}")
+            return
+        if hashes is None:
+            return
+        plain = body.split(";")[0].split("[")[0].strip()
+        if plain.lower().endswith(_ARCHIVES) and "@" not in plain and "://" not in plain:
+            self._path(where, shown, body, hashes, constraint)
+            return
+        try:
+            requirement = Requirement(body)
+        except InvalidRequirement as error:
+            self._unnamed(where, shown, body, plain, hashes, constraint, str(error).partition("\n")[0])
+            return
+        if constraint and requirement.extras:
+            self._problem(where, f"{shown!r} is a constraint with extras, which pip refuses. Leave the extras out.")
+        elif requirement.url:
+            self._address(where, shown, requirement, hashes, constraint)
+        else:
+            self._add(constraint, Entry(where, shown, str(requirement), hashes, requirement))
+
+    def _hashes(self, where: str, options: str) -> frozenset[str] | None:
+        """Return the hashes of a line; None when it has an option that was refused."""
+        words, hashes = _words(options), []
+        while words:
+            option, _sign, value = words.pop(0).partition("=")
+            if option != "--hash":
+                known = _ALIASES.get(option, option)
+                self._rule(where, option, known if known == "--config-settings" else "--config-settings")
+                return None
+            value = value or (words.pop(0) if words else "")
+            if not _HASH.fullmatch(value):
+                raise ValueError("A hash is sha256:, sha384: or sha512: and hexadecimal digits in lower case.")
+            hashes.append(value)
+        return frozenset(hashes)
+
+    def _unnamed(
+        self, where: str, shown: str, body: str, plain: str, hashes: frozenset[str], constraint: bool, error: str
+    ) -> None:
+        """Decide a line that does not begin with the name of a package."""
+        if _VCS.match(plain):
+            self._rule(where, shown, "vcs")
+        elif plain.startswith(("file:", "/", "~")):
+            self._rule(where, shown, "file")
+        elif "://" in plain:
+            self._rule(where, shown, "unnamed")
+        elif re.match(r"[A-Za-z0-9._-]+\s*@", body):
+            self._rule(where, shown, "file")
+        elif plain.startswith(".") or "/" in plain:
+            self._path(where, shown, body, hashes, constraint)
+        else:
+            self._problem(where, f"{shown!r} is no requirement ({error}). Correct it.")
+
+    def _address(
+        self, where: str, shown: str, requirement: Requirement, hashes: frozenset[str], constraint: bool
+    ) -> None:
+        """Decide ``NAME @ URL``; a hash in the fragment is one of the line."""
+        url, fragment = urldefrag(requirement.url or "")
+        parts = urlsplit(url)
+        values = parse_qsl(fragment)
+        hashes |= {f"{name}:{value}" for name, value in values if _HASH.fullmatch(f"{name}:{value}")}
+        if _VCS.match(url):
+            self._rule(where, shown, "vcs")
+            return
+        if parts.scheme not in ("http", "https"):
+            self._rule(where, shown, "file")
+            return
+        if "@" in parts.netloc or parts.query:
+            self._rule(where, shown, "login")
+            return
+        if not parts.path.lower().endswith(".whl") and not self._rule(where, shown, "sdist"):
+            return
+        if not hashes:
+            self._problem(where, f"{shown!r} has no hash. Add --hash=sha256: and what sha256sum says of the file.")
+            return
+        kept = "&".join(f"{name}={value}" for name, value in values if name == "subdirectory")
+        requirement.url = f"{url}#{kept}" if kept else url
+        self._add(constraint, Entry(where, shown, str(requirement), hashes, requirement))
+
+    def _path(
+        self, where: str, shown: str, body: str, hashes: frozenset[str], constraint: bool, *, editable: bool = False
+    ) -> None:
+        """Decide a path in the source."""
+        found = _PATH.fullmatch(body.strip())
+        if found is None:
+            self._problem(where, f"{shown!r} is no path that can be read. Use a path without spaces and quotes.")
+            return
+        if _VCS.match(found["path"]):
+            self._rule(where, shown, "vcs")
+            return
+        if found["path"].startswith(("/", "~", "file:")) or "://" in found["path"]:
+            self._rule(where, shown, "file")
+            return
+        path = posixpath.normpath(found["path"])
+        wheel = path.lower().endswith(".whl")
+        if constraint:
+            self._problem(where, f"{shown!r} is a constraint without a name. Write a name and a version.")
+        elif path.startswith(".."):
+            self._problem(where, f"{shown!r} leads out of the source. Put it into the source.")
+        elif not self._rule(where, shown, "--editable" if editable else "wheel" if wheel else "path"):
+            return
+        elif not (kind := self._kind_of(path)):
+            self._problem(
+                where,
+                f"{shown!r} is not in the source. A path is relative to the top of the source, "
+                "not to the file that has the line. Correct it, or put the file into the source.",
+            )
+        else:
+            marker = (found["marker"] or "").strip()
+            try:
+                tail = f" ; {Marker(marker)}" if marker else ""
+            except InvalidMarker:
+                self._problem(where, f"{marker!r} is no marker. Correct it.")
+                return
+            place = "." if path == "." else f"./{path}"
+            text = f"{'-e ' * editable}{place}{found['extras'] or ''}{tail}"
+            self._add(False, Entry(where, shown, text, hashes, None, editable or kind == "directory"))
+
+    def _add(self, constraint: bool, entry: Entry) -> None:
+        (self._found.constraints if constraint else self._found.requirements).append(entry)
+
+    # --- all together
+
+    def _checked(self) -> Requirements:
+        self._found.problems += self._hash_problems()
+        return self._found
+
+    def _hash_problems(self) -> Iterator[str]:
+        """Find what has no hash while something else has one."""
+        first = next((entry.where for entry in self._found.entries if entry.hashes), "")
+        if not first and not self._strict:
+            return
+        because = f"{first} has a hash, so every line needs one" if first else "--require-hashes stands there"
+        for entry in self._found.requirements:
+            if entry.directory:
+                yield (
+                    f"{entry.where}: {entry.shown!r} is a directory, which has no hash. Yet {because}. "
+                    "Bring it as a wheel with its hash, or leave it out."
+                )
+            elif not entry.hashes:
+                yield (
+                    f"{entry.where}: {entry.shown!r} has no hash. Yet {because}. "
+                    f"`{_EXPORT.format('requirements.in')}` writes them all."
+                )
+            elif entry.requirement and not entry.requirement.url and not entry.pinned:
+                yield f"{entry.where}: {entry.shown!r} has a hash and not one exact version. Write NAME==VERSION."
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line that says something, with its number: comments taken out, continued lines put together."""
+    begun, parts = 0, []
+    for number, raw in enumerate([*text.splitlines(), ""], 1):
+        begun = begun if parts else number
+        comment = re.match(r"\s*#", raw)
+        if raw.endswith("\\") and not comment:
+            parts.append(raw[:-1])
+            continue
+        line = re.sub(r"(^|\s)#.*$", "", "".join([*parts, " " if comment else "", raw])).strip()
+        parts = []
+        if line:
+            yield begun, line
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def in_directory(root: str) -> tuple[Callable[[str], bytes | None], Callable[[str], str]]:
+    """Return what a reader needs of a source's tree."""
+    top = os.path.realpath(root)
+
+    def place(name: str) -> str:
+        path = os.path.realpath(os.path.join(top, name))
+        if os.path.commonpath([top, path]) != top:
+            raise PermissionError(name)
+        return path
+
+    def read(name: str) -> bytes | None:
+        path = place(name)
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as stream:
+            return stream.read()
+
+    def kind_of(name: str) -> str:
+        try:
+            path = place(name)
+        except PermissionError:
+            return ""
+        return "directory" if os.path.isdir(path) else "file" if os.path.isfile(path) else ""
+
+    return read, kind_of
