@@ -568,7 +568,7 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
             *_site_problems(completed, search),
             *_source_problems(completed, search),
         ]
-        if not found and not (completed["site"]["server_names"] or _own_names(names)):
+        if not found and names and not (completed["site"]["server_names"] or _own_names(names)):
             found = ["site.server_names is empty, and the host has no name in the inventory that a client can send"]
         if not found:
             completed["site"]["server_names"] = host_names(completed["site"]["server_names"]) or _own_names(names)

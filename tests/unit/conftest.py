@@ -181,7 +181,7 @@ show)
     [ ! -e "$unit" ] || load=loaded
     [ ! -e "$unit.active" ] || { state=active; since=$(cat "$unit.active"); }
     now=$(date +%s.%N)
-    since=$(awk -v now="$now" -v since="$since" '{ printf "%d", ($1 - now + since) * 1000000 }' /proc/uptime)
+    since=$(awk -v now="$now" -v since="$since" '{ printf "%.0f", ($1 - now + since) * 1000000 }' /proc/uptime)
     [ ! -e "$unit.enabled" ] || enabled=enabled
     printf '%s\n' ActiveState=$state UnitFileState=$enabled ActiveEnterTimestampMonotonic=$since LoadState=$load ;;
 start|restart|reload)
