@@ -262,7 +262,7 @@ def test_the_server_s_account_gets_no_file_of_root_s_by_a_link(place: Path) -> N
     """What prepares the data runs as that account, in its own directory."""
     drop_in = ROLE / "templates" / "etc" / "systemd" / "system" / "redis.service.d" / "baremetal-web.conf.j2"
     (line,) = [line for line in drop_in.read_text().splitlines() if line.startswith("ExecStartPre=")]
-    assert line.startswith("ExecStartPre=/bin/sh ")  # without a prefix that makes it root's
+    assert line.startswith("ExecStartPre=+/usr/bin/setpriv --reuid={{ __redis_platform.user }} ")
     nobody = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)

@@ -112,8 +112,10 @@ def unnoticed(hosts: list[Host], client: Host, live: bool = False) -> Iterator[N
 
 def complaints(output: str) -> dict[str, tuple[str, str, str]]:
     """Return of each host's message about the app the release, the step and the rest."""
-    message = r"\[([a-z-]+)\](?: \(item=[^)]*\))? =>(?:(?!\] =>).)*?app stamped: release ([0-9a-f]{12}): (\w+): (.*?)"
-    found = re.findall(message + r"(?=failed: \[|fatal: \[|TASK \[|PLAY RECAP)", output)
+    begin = r"(?:failed|fatal): \["
+    message = rf"{begin}([a-z-]+)\](?:: FAILED!)?(?: \(item=[^)]*\))? =>(?:(?!{begin}).)*?"
+    message += r"app stamped: release ([0-9a-f]{12}): (\w+): (.*?)"
+    found = re.findall(message + rf"(?={begin}|TASK \[|PLAY RECAP)", output)
     return {host: (release, step, rest) for host, release, step, rest in found}
 
 
