@@ -29,6 +29,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.shell_line import shell_command
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask, port_holders
 from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
@@ -182,7 +183,7 @@ class Activation:
             {
                 **server,
                 "name": f"{self.name}.{program['name']}",
-                "command": self._with_environment(f"exec {program['command']}"),
+                "command": self._with_environment(shell_command(program["command"])),
                 "number": program["number"],
                 "stopwaitsecs": program["stop_timeout"],
                 "log_name": f"{self.home.name}.{program['name']}",
