@@ -20,6 +20,10 @@ class PlatformError(ValueError):
 
 def name(facts: Mapping[str, Any]) -> str:
     """Return for example C(Debian 13), C(Ubuntu 24.04), or C(EL 9) for every distribution of the RHEL family."""
+    if "os_family" not in facts:
+        raise PlatformError(
+            "The facts of this host are missing. The play has not gathered them yet. Set gather_facts: true in the play."
+        )
     if facts["os_family"] == "RedHat":
         return f"EL {facts['distribution_major_version']}"
     # Ubuntu goes by its whole version.

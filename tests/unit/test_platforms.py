@@ -74,3 +74,9 @@ def test_another_platform_is_refused_with_the_list_of_the_supported_ones(
 
 def test_a_platform_has_a_name_even_when_it_is_not_supported() -> None:
     assert name(facts("Debian", "Debian", "10.13")) == "Debian 10"
+
+
+@pytest.mark.parametrize("what", ["name", "family", "python"])
+def test_without_facts_the_sentence_says_how_to_gather_them(what: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="facts of this host are missing.*gather_facts: true"):
+        platform({}, what)
