@@ -31,7 +31,12 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
 from ansible_collections.baremetal.web.plugins.module_utils.shell_line import shell_command
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask, port_holders
-from ansible_collections.baremetal.web.plugins.module_utils.staging import ENVIRONMENT, account, read_environment
+from ansible_collections.baremetal.web.plugins.module_utils.staging import (
+    ENVIRONMENT,
+    account,
+    account_variables,
+    read_environment,
+)
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     POLL_SECONDS,
     Supervisor,
@@ -315,7 +320,7 @@ class Activation:
         """Return the variables for a hook; the app can change its own, so nobody else runs with those."""
         if user == self.description["user"]:
             return self.environment()
-        own = {"APP_RELEASE": self.release, **self.own_variables()}
+        own = {**account_variables(user), "APP_RELEASE": self.release, **self.own_variables()}
         return {"HOME": pwd.getpwnam(user).pw_dir, **own}
 
     def run(self) -> dict[str, Any]:

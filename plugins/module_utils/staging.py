@@ -31,7 +31,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.files import make_di
 from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit, environment_text
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
-LAYOUT = 5
+LAYOUT = 6
 ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
 SERVER = "server"  # its configuration, and what the collection adds to it
@@ -80,6 +80,11 @@ def unpack(archive: str, target: str) -> None:
             member.uname = member.gname = "root"
             member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
             tar.extract(member, target)
+
+
+def account_variables(user: str) -> dict[str, str]:
+    """Return the variables that name an account; supervisord and systemd would leave those of root."""
+    return {"USER": user, "LOGNAME": user, "SHELL": "/bin/sh"}
 
 
 def read_environment(path: str) -> dict[str, str]:
@@ -142,14 +147,18 @@ class Staging:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the release runs with."""
-        path = f"{self.venv}/bin:{SYSTEM_PATH}"
+        variables = self.app["program"]["environment"]
+        # The release's own commands come first; the system's are there for whoever names other directories.
+        directories = [f"{self.venv}/bin", *variables.get("PATH", "").split(":"), *SYSTEM_PATH.split(":")]
         own = {
+            **account_variables(self.app["user"]),
+            "PATH": ":".join(dict.fromkeys(filter(None, directories))),
             "APP_RELEASE": self.release,
             "APP_ENTRYPOINT": self.app["entrypoint"],
             "APP_INTERFACE": self.app["interface"],
             "APP_PROTOCOL": self.app["runner"]["endpoint"]["protocol"],
         }
-        return {"PATH": path, **self.app["program"]["environment"], **own}
+        return {**variables, **own}
 
     @contextlib.contextmanager
     def opened(self, user: str) -> Iterator[dict[str, str]]:

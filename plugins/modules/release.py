@@ -295,7 +295,17 @@ class Worker:
         with suppress(OSError, ValueError):  # those of former versions of this collection were the app's to change
             former = read_environment(os.path.join(home.release(home.current), ENVIRONMENT)) if home.current else {}
         wanted = Staging(home, self.app, release).environment()
-        own = {"APP_RELEASE", "APP_SOCKET", "APP_ENTRYPOINT", "APP_INTERFACE", "APP_PROTOCOL", "PATH"}
+        own = {
+            "APP_RELEASE",
+            "APP_SOCKET",
+            "APP_ENTRYPOINT",
+            "APP_INTERFACE",
+            "APP_PROTOCOL",
+            "PATH",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+        }
         settled = as_described and release == home.current and Activation(home, Supervisor(), release).is_settled()
         slots = self._slots(release, settled)
         return {

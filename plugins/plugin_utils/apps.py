@@ -22,6 +22,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
+from ansible_collections.baremetal.web.plugins.plugin_utils import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
     EVERY,
     HostNameError,
@@ -305,6 +306,7 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield f'environment.{name} has no value; give it one, or "" for an empty text'
         elif isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
             yield f"environment.{name} is neither text nor a number; write it in quotes"
+    yield from environment.problems(app["environment"])
     if app["name"] in _RESERVED_NAMES:
         yield f"name is {app['name']!r}, which the stack uses itself"
     if app["user"] in _RESERVED_USERS:

@@ -22,7 +22,7 @@ def name(facts: Mapping[str, Any]) -> str:
     """Return for example C(Debian 13), C(Ubuntu 24.04), or C(EL 9) for every distribution of the RHEL family."""
     if "os_family" not in facts:
         raise PlatformError(
-            "The facts of this host are missing. The play has not gathered them yet. Set gather_facts: true in the play."
+            "The facts of this host are missing. The play did not gather them. Set gather_facts: true in the play."
         )
     if facts["os_family"] == "RedHat":
         return f"EL {facts['distribution_major_version']}"

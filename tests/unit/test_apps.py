@@ -752,9 +752,9 @@ def test_an_app_with_an_address_has_a_site_there_for_every_name_and_path(
 
 
 def test_an_app_is_told_its_environment_as_text(describe: Describe) -> None:
-    (app,) = resolved(describe(environment={"PORT": 5000, "HOME": "/elsewhere"}))["apps"]
+    (app,) = resolved(describe(environment={"PORT": 5000, "TMPDIR": "/elsewhere"}))["apps"]
     assert app["program"]["environment"]["PORT"] == "5000"
-    assert app["program"]["environment"]["HOME"] == "/elsewhere"
+    assert app["program"]["environment"]["TMPDIR"] == "/elsewhere"
 
 
 def test_a_misspelt_key_of_a_list_inside_a_typed_dictionary_is_refused_by_name() -> None:

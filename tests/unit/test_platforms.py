@@ -78,5 +78,5 @@ def test_a_platform_has_a_name_even_when_it_is_not_supported() -> None:
 
 @pytest.mark.parametrize("what", ["name", "family", "python"])
 def test_without_facts_the_sentence_says_how_to_gather_them(what: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="facts of this host are missing.*gather_facts: true"):
+    with pytest.raises(AnsibleFilterError, match=r"facts of this host are missing.*gather_facts: true"):
         platform({}, what)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.plugin_utils import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete, examine, resolve
 from conftest import HOST, ROOT
 
@@ -44,6 +45,46 @@ REFUSED = [
     ("site.listen", 443, ["443", "TLS"]),
     ("site.listen", 22, ["22", "ssh"]),
 ]
+
+
+VARIABLES = [(name, refused) for refused in environment.REFUSED for name in refused.names]
+
+
+@pytest.mark.parametrize(("name", "refused"), VARIABLES)
+def test_a_variable_that_servers_python_or_the_shell_act_upon_is_refused(
+    name: str, refused: environment.Refused
+) -> None:
+    (problem,) = examine([described("environment", {name.replace("*", "X"): "hunter2", "FINE": "1"})], [], ["web1"])[1]
+    assert problem == f"app shop: environment.{name.replace('*', 'X')} is refused. {refused.reason}. {refused.instead}"
+
+
+def test_the_documentation_has_every_variable_that_is_refused() -> None:
+    rows = (ROOT / "docs" / "deploy.md").read_text().splitlines()
+    for names, reason, instead in environment.REFUSED:
+        assert f"| {', '.join(f'`{name}`' for name in names)} | {reason} | {instead} |" in rows
+
+
+@pytest.mark.parametrize("path", ["/opt/bin:$PATH", "", "bin", "/opt/bin:", "/opt/bin:.:/x", "~/bin", "${HOME}/bin"])
+def test_a_path_that_no_shell_would_expand_is_refused(path: str) -> None:
+    (problem,) = examine([described("environment", {"PATH": path})], [], ["web1"])[1]
+    assert problem.startswith("app shop: environment.PATH is no list of absolute directories")
+
+
+def test_variables_that_are_the_apps_own_are_taken() -> None:
+    names = (
+        "APP_ENV",
+        "APP_SECRET_KEY",
+        "PYTHONPATH",
+        "LD_PRELOAD",
+        "TZ",
+        "LANG",
+        "PORT",
+        "TMPDIR",
+        "SHELLEY",
+        "USERS",
+    )
+    given = {**dict.fromkeys(names, "/x"), "PATH": "/opt/tools/bin:/opt/more"}
+    assert examine([described("environment", given)], [], ["web1"])[1] == []
 
 
 @pytest.mark.parametrize(("key", "value", "said"), REFUSED)

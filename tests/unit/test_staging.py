@@ -147,6 +147,23 @@ def test_a_shell_gets_the_same_environment(tmp_path: Path) -> None:
     assert {name: arrived.get(name) for name in NASTY} == NASTY
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, ["/usr/local/bin", "/usr/bin", "/bin"]),
+        ({"PATH": "/opt/tools/bin"}, ["/opt/tools/bin", "/usr/local/bin", "/usr/bin", "/bin"]),
+        ({"PATH": "/bin:/opt/x"}, ["/bin", "/opt/x", "/usr/local/bin", "/usr/bin"]),
+    ],
+)
+def test_the_commands_of_the_release_and_of_the_system_are_in_every_path(
+    build: Build, given: dict[str, str], wanted: list[str]
+) -> None:
+    build.app["program"]["environment"] = given
+    path = build()
+    found = read_environment(str(path / "environment"))["PATH"]
+    assert found.split(":") == [str(path / "venv" / "bin"), *wanted]
+
+
 def test_what_is_different_between_environments_is_told_by_name_and_never_by_value() -> None:
     before = {"SAME": "hunter2", "CHANGED": "hunter2", "GONE": "hunter2"}
     after = {"SAME": "hunter2", "CHANGED": "correct-horse", "NEW": "correct-horse"}
@@ -272,6 +289,7 @@ def test_the_environment_of_a_release_is_closed_to_all_but_the_app(build: Build)
     found = read_environment(str(path / "environment"))
     assert {name: found[name] for name in NASTY} == NASTY
     own = {"APP_RELEASE": A, "APP_ENTRYPOINT": "shop:app", "APP_INTERFACE": "wsgi"}
+    own |= {"USER": build.app["user"], "LOGNAME": build.app["user"], "SHELL": "/bin/sh"}  # not those of root
     assert {name: found[name] for name in own} == own
     assert "APP_SOCKET" not in found  # it depends on the slot
     assert found["PATH"].split(":")[0] == str(path / "venv" / "bin")

@@ -1,0 +1,110 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names of environment variables that are no app's own: servers, Python or the shell act upon them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Refused(NamedTuple):
+    """Names that are refused, each as a whole or as a beginning with ``*`` after it."""
+
+    names: tuple[str, ...]
+    reason: str
+    instead: str
+
+    def has(self, name: str) -> bool:
+        """Tell whether a name is one of these."""
+        return any(re.fullmatch(each.replace("*", ".*"), name, re.DOTALL) for each in self.names)
+
+
+# docs/deploy.md has this table as well.
+REFUSED = (
+    Refused(
+        ("APP_SOCKET", "APP_STATS_PORT", "APP_RELEASE", "APP_ENTRYPOINT", "APP_INTERFACE", "APP_PROTOCOL", "APP_NAME"),
+        "Each release sets it itself",
+        "Choose another name",
+    ),
+    Refused(
+        ("WEB_CONCURRENCY",),
+        "Servers take it for their number of workers",
+        "Set server.workers",
+    ),
+    Refused(
+        ("GUNICORN_*", "UWSGI_*", "GRANIAN_*"),
+        "The server takes it for an option, which may beat those of the app's entry",
+        "Set the option in server",
+    ),
+    Refused(
+        ("FORWARDED_ALLOW_IPS",),
+        "Servers take it for the web server's address, which the collection sets",
+        "Leave it out",
+    ),
+    Refused(
+        ("SCRIPT_NAME",),
+        "Servers take it for the prefix of the app's site",
+        "Set site.prefix",
+    ),
+    Refused(
+        ("WERKZEUG_*", "LISTEN_*", "NOTIFY_SOCKET", "SUPERVISOR_*"),
+        "Servers and service managers set it themselves, for what they start",
+        "Choose another name",
+    ),
+    Refused(
+        ("PYTHONHOME", "PYTHONEXECUTABLE", "PYTHONPLATLIBDIR", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        "Python would leave the release's virtual environment",
+        "Set python.version, and list packages in python.requirements",
+    ),
+    Refused(
+        ("PYTHONSTARTUP", "PYTHONINSPECT"),
+        "Python acts upon it for a person at a terminal, and an app has none",
+        "Leave it out",
+    ),
+    Refused(
+        ("HOME", "USER", "LOGNAME", "SHELL"),
+        "It describes the app's account",
+        "Set user, or choose another name",
+    ),
+    Refused(
+        ("ENV", "BASH_ENV", "BASHOPTS", "SHELLOPTS", "BASH_FUNC_*", "CDPATH"),
+        "The shell changes how it runs commands",
+        "Write it into the command of the hook or program",
+    ),
+    Refused(
+        (
+            "IFS",
+            "PS1",
+            "PS2",
+            "PS4",
+            "OPTIND",
+            "PWD",
+            "OLDPWD",
+            "PPID",
+            "UID",
+            "EUID",
+            "SHLVL",
+            "BASH",
+            "BASH_VERSINFO",
+        ),
+        "It is a variable of the shell itself",
+        "Choose another name",
+    ),
+)
+
+
+def problems(environment: Mapping[Any, Any]) -> Iterator[str]:
+    """Find variables that would change more than the app; no value is shown, for it may be secret."""
+    for name in map(str, environment):
+        for refused in REFUSED:
+            if refused.has(name):
+                yield f"environment.{name} is refused. {refused.reason}. {refused.instead}"
+    path = environment.get("PATH")
+    if isinstance(path, str) and not re.fullmatch(r"/[^$:\0]*(:/[^$:\0]*)*", path):
+        yield (
+            "environment.PATH is no list of absolute directories with : between them. No $ is expanded there. Write "
+            "your own directories alone, because those of the release and the system are added"
+        )
