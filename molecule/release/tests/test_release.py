@@ -113,7 +113,7 @@ def test_a_version_comes_from_git_and_the_host_needs_none(host: Host, neighbour:
     assert not host.exists("git")
 
 
-def test_packages_that_need_building_are_built_with_the_rights_of_the_app(host: Host, tmp_path: Path) -> None:
+def test_packages_that_need_building_are_built_by_the_build_user(host: Host, tmp_path: Path) -> None:
     source = tmp_path / "hello"
     shutil.copytree(PROJECT / "files" / "hello_flask", source, ignore=shutil.ignore_patterns("tests", ".*"))
     package = source / "built"
@@ -131,7 +131,7 @@ def test_packages_that_need_building_are_built_with_the_rights_of_the_app(host: 
     assert "built" in output
     converge(host, described)
     (built_by,) = host.check_output("cat /srv/wsgi/hello/current/venv/lib/python3.*/site-packages/built.txt").split()
-    assert built_by == "wsgi-hello"
+    assert built_by == "wsgi-build"
 
 
 # The least that builds a wheel, and says as whom.
