@@ -199,7 +199,7 @@ class Staging:
         nothing else meanwhile, and the environment is copied into new files of root's.
         """
         app = self.app
-        builds = app["python"]["source_builds_enabled"]
+        uv, builds = self._installer(), app["python"]["source_builds_enabled"]
         uid, gid = account(app["build_user"])
         make_directory(BUILD_HOME, 0o700)
         cache = os.path.join(BUILD_HOME, self.home.name)
@@ -220,7 +220,7 @@ class Staging:
                 python,
                 requirements,
                 directory=self.code,
-                uv=app["uv"] if os.path.exists(app["uv"]) else "",
+                uv=uv,
                 index_url=app["index_url"],
                 wheels=app["wheels"],
                 source_builds=builds,
@@ -230,6 +230,15 @@ class Staging:
             )
             os.rmdir(self.venv)
             trees.copy(made, self.venv, uid)
+
+    def _installer(self) -> str:
+        """Return the path of uv; pip, told to take wheels only, still builds what a wheel names by an address."""
+        if not os.path.exists(self.app["uv"]):
+            raise ReleaseError(
+                f"{self.app['uv']!r} is not on this host, which installs the packages of apps. The tool environment "
+                "was changed or is unfinished. Run site.yml, which completes it"
+            )
+        return str(self.app["uv"])
 
     def _only_build(self) -> contextlib.AbstractContextManager[None]:
         """Let the build user work for one app at a time: two builds could reach each other."""

@@ -59,7 +59,8 @@ class Host:
             for key, value in self.shop.description.items()
         }
         app = {
-            **{"name": "shop", "user": OWNER, "build_user": OWNER, "uv": "", "wheel": "", "interface": "wsgi"},
+            **{"name": "shop", "user": OWNER, "build_user": OWNER, "wheel": "", "interface": "wsgi"},
+            "uv": sys.executable,
             **{key: described[key] for key in ("program", "programs", "hooks", "releases", "entrypoint")},
             "runner": {"endpoint": described["endpoint"]},
             "python": {"version": "auto", "requirements": "", "source_builds_enabled": False},

@@ -59,7 +59,7 @@ def app(program: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         "hooks": NO_HOOKS,
         "shared": {"directories": [], "files": []},
         "wheel": "",
-        "uv": "",
+        "uv": sys.executable,
         "index_url": "",
         "wheels": "",
     }
@@ -519,6 +519,13 @@ def test_a_link_that_a_package_puts_in_the_place_of_a_directory_leads_root_nowhe
     with pytest.raises(ReleaseError, match="or a link there"):
         build()
     assert list((place / "roots").iterdir()) == []
+
+
+def test_packages_are_installed_by_uv_or_not_at_all(build: Build, place: Path) -> None:
+    build.app["uv"] = str(place / "bin" / "uv")
+    with pytest.raises(ReleaseError, match=r"/bin/uv' is not on this host.*Run site.yml"):
+        build()
+    assert build.home.staged() == []
 
 
 @root_only
