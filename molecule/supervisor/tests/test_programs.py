@@ -65,11 +65,12 @@ def test_a_program_that_does_not_stay_up_is_reported(host: Host) -> None:
     [
         ({"supervisor_web_password": "short"}, "supervisor_web_password has 5 characters (12 or more"),
         ({"supervisor_web_port": 80}, "supervisor_web_port is 80 (1024 to 65535)"),
+        ({"supervisor_web_names": ["ui.example:9001"]}, "supervisor_web_names are ui.example:9001 (host names"),
         ({"supervisor_log_level": "loud"}, "loud"),
         ({"change": {"comand": "/bin/true"}}, "supervisor_program.comand. Supported parameters include"),
         ({"change": {"environment": {"WORD": 'a "b"'}}}, "The value of the environment variable WORD cannot stand in"),
     ],
-    ids=["password", "port", "level", "key", "variable"],
+    ids=["password", "port", "names", "level", "key", "variable"],
 )
 def test_bad_input_is_refused_and_nothing_restarts(host: Host, variables: dict[str, Any], sentence: str) -> None:
     steady = pid(host, "steady")
