@@ -253,7 +253,7 @@ def test_a_canary_that_falls_ill_stops_the_batches_after_it(fleet: Fleet) -> Non
     host = fleet.hosts["shop1"]
 
     def fall_ill() -> None:
-        eventually(lambda: fleet.version(host) == "v5", 60)
+        eventually(lambda: fleet.version(host) == "v5", 180)
         release = Path(host.check_output(f"readlink {HOME}/current")).name
         host.check_output(f"{SUPERVISORCTL} stop shop-{release}")
 
