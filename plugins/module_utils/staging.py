@@ -14,12 +14,11 @@ import pwd
 import re
 import shlex
 import shutil
-import tarfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils import trees, venv
+from ansible_collections.baremetal.web.plugins.module_utils import archives, trees, venv
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     BUILD_HOME,
     SHARED,
@@ -70,16 +69,10 @@ def account(user: str) -> tuple[int, int]:
 
 def unpack(archive: str, target: str) -> None:
     """Unpack an archive of the controller into a directory, as root's, with plain modes."""
-    with tarfile.open(archive) as tar:
-        # The controller packs no link that leads out; Pythons that know the filter check that again.
-        tar.extraction_filter = getattr(tarfile, "data_filter", None)
-        for member in tar.getmembers():
-            if member.name.startswith("/") or ".." in member.name.split("/"):
-                raise ReleaseError(f"the archive has {member.name!r}, which leads out of the release")
-            member.uid = member.gid = 0
-            member.uname = member.gname = "root"
-            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-            tar.extract(member, target)
+    try:
+        archives.unpack(archive, target, archives.Bounds())  # the controller has counted
+    except archives.ArchiveError as error:
+        raise ReleaseError(f"the archive of the controller cannot be unpacked: {error}") from None
 
 
 def account_variables(user: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ with suppress(ImportError):
 
 COLLECTION_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 BUILD_USER = "wsgi-build"
+SOURCES = ("path", "git", "archive", "wheel")
 
 _PATTERNS = {
     "name": (r"[a-z][a-z0-9_-]{0,26}", "a lower-case letter, then up to 26 lower-case letters, digits, - or _"),
@@ -48,6 +49,7 @@ _PATTERNS = {
     "site.prefix": (r"/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
     "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
     "health.path": (r"/[!-~]*", "a path of plain ASCII that starts with /, for example /healthz"),
+    "source.max_size": (r"[1-9]\d*[kKmMgG]?", "a number of bytes, or of k, m or g, for example 500m"),
     "server.bind": (
         r"unix|(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+",
         "unix, or ADDRESS:PORT such as 127.0.0.1:5000, [::1]:5000 or localhost:5000; with any other name, nginx could "
@@ -91,6 +93,7 @@ _TAKEN_PORTS = {
 _RESERVED_NAMES = frozenset(("build", "nginx", "stack", "supervisord"))
 _RESERVED_USERS = frozenset(("root", BUILD_USER))
 _LEAST = {
+    "source.max_files": 1,
     "health.timeout": 1,
     "health.stable": 0,
     "releases.keep": 2,  # the live one and the one before
@@ -408,6 +411,11 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(\w://)([^/?\s'\"]*@)?([^?\s'\"]*)(\?[^\s'\"]*)?", r"\1\3", text)
 
 
+def in_bytes(size: str) -> int:
+    """Return the number of bytes that a size such as 500m is."""
+    return int(size.rstrip("kKmMgG")) << {"k": 10, "m": 20, "g": 30}.get(size[-1].lower(), 0)
+
+
 def file_name(packed: Mapping[str, Any]) -> str:
     """Return the name of an archive or a wheel that has a path or a URL."""
     path = unquote(re.split(r"[?#]", packed["url"])[0]) if packed.get("url") else packed["path"]
@@ -423,7 +431,7 @@ def wheel_version(name: str) -> str:
 
 
 def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]:
-    given = {key: value for key, value in app["source"].items() if value is not None}
+    given = {key: app["source"][key] for key in SOURCES if app["source"].get(key) is not None}
     if len(given) != 1:
         yield f"source has {' and '.join(sorted(given)) or 'no key'}; give exactly one of path, git, archive, wheel"
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -17,18 +18,20 @@ import tarfile
 import tempfile
 import time
 import tomllib
-import zipfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
 
+from ansible_collections.baremetal.web.plugins.module_utils import archives
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     file_name,
     find_path,
+    in_bytes,
+    role_options,
     wheel_version,
     without_credentials,
 )
@@ -170,7 +173,7 @@ def fetch_once(packed: dict[str, Any], search: list[str]) -> str:
     done = os.path.join(place, "path")
     with _alone(place):
         if not os.path.exists(done):
-            path = _fetch(packed, search, place)
+            path = _fetch(packed, search, place, _bounds({}))
             with open(done, "w", encoding="utf-8") as stream:
                 stream.write(path)
     with open(done, encoding="utf-8") as stream:
@@ -189,20 +192,37 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
     shutil.rmtree(root, ignore_errors=True)
     os.mkdir(root)
     about: dict[str, Any] = {"root": root, "version": "", "commit": "", "wheel": ""}
+    bounds = _bounds(source)
     with tempfile.TemporaryDirectory(dir=place) as work:
         if source.get("path"):
-            about |= _from_path(_found(source["path"], search), root)
+            about |= _from_path(_found(source["path"], search), root, bounds)
         elif source.get("git"):
-            about |= _from_git(source["git"], search, root, work)
+            about |= _from_git(source["git"], search, root, work, bounds)
         elif source.get("archive"):
-            about |= _from_archive(_fetch(source["archive"], search, work), root)
+            about |= _from_archive(_fetch(source["archive"], search, work, bounds), root, bounds)
         else:
-            about |= _from_wheel(_fetch(source["wheel"], search, work), requirements, search, root)
+            about |= _from_wheel(_fetch(source["wheel"], search, work, bounds), requirements, search, root, bounds)
     about["digest"] = _digest(about["root"], about["files"])
     new = os.path.join(place, "about.json.new")
     with open(new, "w", encoding="utf-8") as stream:
         json.dump(about, stream)
     os.replace(new, os.path.join(place, "about.json"))
+
+
+def _bounds(source: dict[str, Any]) -> archives.Bounds:
+    """Return what a source may hold."""
+    options = role_options("wsgi")["wsgi_apps"]["options"]["source"]["options"]
+    size, files = (source.get(key) or options[key]["default"] for key in ("max_size", "max_files"))
+    return archives.Bounds(in_bytes(size), files)
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say of what is refused which source it is."""
+    try:
+        yield
+    except archives.ArchiveError as error:
+        raise AnsibleError(f"{what}: {error}") from None
 
 
 def _digest(root: str, files: list[str]) -> str:
@@ -237,6 +257,9 @@ def _walk(root: str, ignored: frozenset[str] = frozenset()) -> Iterator[str]:
         raise AnsibleError(f"the source cannot be read: {error}")
 
     for directory, directories, names in os.walk(root, onerror=refuse):
+        if len(os.path.relpath(directory, root).split("/")) > archives.DEEPEST:
+            with _named("the source cannot be used"):
+                archives.Bounds().take(os.path.relpath(directory, root) + "/…", 0)
         links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
         wanted = [name for name in directories if name not in links and name not in ignored]
         directories[:] = sorted(name for name in wanted if not (ignored and name.endswith(".egg-info")))
@@ -248,11 +271,13 @@ def _walk(root: str, ignored: frozenset[str] = frozenset()) -> Iterator[str]:
 # --- a directory
 
 
-def _from_path(directory: str, target: str) -> dict[str, Any]:
+def _from_path(directory: str, target: str, bounds: archives.Bounds) -> dict[str, Any]:
     """Copy what belongs to an app out of a directory, so that every host gets the same."""
     tracked, commit = _tracked(directory)
-    files = tracked or list(_walk(directory, IGNORED))
+    files = tracked or list(itertools.islice(_walk(directory, IGNORED), bounds.files + 1))
     for name in files:
+        with _named(f"{directory} cannot be used"):
+            bounds.take(name, os.lstat(os.path.join(directory, name)).st_size)
         original, copied = os.path.join(directory, name), os.path.join(target, name)
         if not os.path.isfile(original) and not os.path.islink(original):
             raise AnsibleError(f"the source has {name}, which is neither a file nor a link; take it out.")
@@ -327,15 +352,22 @@ def _refuse_submodules(modes: dict[str, str], where: str) -> None:
 # --- a repository
 
 
-def _run_git(*arguments: str, cwd: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def _start_git(*arguments: str, cwd: str | None = None, **variables: str) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **variables}
     try:
-        done = subprocess.run(["git", *arguments], cwd=cwd, env=environment, capture_output=True, check=False)
+        return subprocess.Popen(
+            ["git", *arguments], cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
     except FileNotFoundError:
         raise AnsibleError("git is not installed on the controller; install it, for the source is in git.") from None
-    said = readable(without_credentials(os.fsdecode(done.stderr)))
-    return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), said)
+
+
+def _run_git(*arguments: str, cwd: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    with _start_git(*arguments, cwd=cwd, **variables) as process:
+        output, errors = process.communicate()
+    said = readable(without_credentials(os.fsdecode(errors)))
+    return subprocess.CompletedProcess(process.args, process.returncode, os.fsdecode(output), said)
 
 
 def _git(*arguments: str, cwd: str | None = None) -> str:
@@ -345,7 +377,9 @@ def _git(*arguments: str, cwd: str | None = None) -> str:
     return done.stdout.rstrip("\n")
 
 
-def _from_git(git: dict[str, Any], search: list[str], target: str, work: str) -> dict[str, Any]:
+def _from_git(
+    git: dict[str, Any], search: list[str], target: str, work: str, bounds: archives.Bounds
+) -> dict[str, Any]:
     """Put one version of a repository into a directory."""
     repo, version = git["repo"], git["version"]
     repo = os.path.abspath(repo) if os.path.exists(repo) else repo
@@ -360,13 +394,38 @@ def _from_git(git: dict[str, Any], search: list[str], target: str, work: str) ->
             raise AnsibleError(f"{shown} has no branch, tag or commit {version!r}.") from None
         if git.get("signers"):
             _check_signature(mirror, shown, version, found, commit, _found(git["signers"], search), work)
-        entries = _git("ls-tree", "-r", "-z", commit, cwd=mirror).split("\0")
-        _refuse_submodules(dict(_entry(entry) for entry in entries if entry), f"{version} of {shown}")
+        with _named(f"{version} of {shown} cannot be used"):
+            modes = _committed(mirror, commit, bounds)
+        _refuse_submodules(modes, f"{version} of {shown}")
         _git("archive", f"--output={archive}", commit, cwd=mirror)
         is_tag = not _run_git("show-ref", "--verify", "--quiet", f"refs/tags/{version}", cwd=mirror).returncode
-    _unpack(archive, target, f"{version} of {shown}")
+    with _named(f"{version} of {shown} cannot be unpacked"):
+        archives.unpack(archive, target, bounds.anew())
     declared = "" if is_tag else _declared_version(target)
     return {"files": list(_walk(target)), "version": declared or version, "commit": commit}
+
+
+def _committed(mirror: str, commit: str, bounds: archives.Bounds) -> dict[str, str]:
+    """Return the modes of all files of a commit by name; a small repository can name very many of them."""
+    modes = {}
+    with _start_git("ls-tree", "-r", "-z", "--long", commit, cwd=mirror) as process:
+        try:
+            for entry in _split(process.stdout):
+                name, mode = _entry(entry)
+                size = entry.partition("\t")[0].split()[-1]
+                bounds.take(name, int(size) if size.isdigit() else 0)
+                modes[name] = mode
+        finally:
+            process.kill()
+    return modes
+
+
+def _split(stream: IO[bytes]) -> Iterator[str]:
+    """Yield what ends with NUL in a stream."""
+    rest = b""
+    while piece := stream.read(1 << 16):
+        *whole, rest = (rest + piece).split(b"\0")
+        yield from map(os.fsdecode, whole)
 
 
 @contextlib.contextmanager
@@ -426,55 +485,30 @@ def _check_signature(mirror: str, repo: str, version: str, found: str, commit: s
 # --- an archive, a wheel
 
 
-def _from_archive(archive: str, target: str) -> dict[str, Any]:
-    _unpack(archive, target, os.path.basename(archive))
-    inside = os.listdir(target)
-    if len(inside) == 1 and os.path.isdir(os.path.join(target, inside[0])):
-        target = os.path.join(target, inside[0])
+def _from_archive(archive: str, target: str, bounds: archives.Bounds) -> dict[str, Any]:
+    with _named(f"{os.path.basename(archive)} cannot be unpacked"):
+        archives.unpack(archive, target, bounds)
+    inside = [os.path.join(target, name) for name in os.listdir(target)]
+    if len(inside) == 1 and os.path.isdir(inside[0]) and not os.path.islink(inside[0]):
+        target = inside[0]
     version = _declared_version(target) or os.path.basename(archive)
     return {"root": target, "files": list(_walk(target, IGNORED)), "version": version}
 
 
-def _from_wheel(wheel: str, requirements: str, search: list[str], target: str) -> dict[str, Any]:
+def _from_wheel(
+    wheel: str, requirements: str, search: list[str], target: str, bounds: archives.Bounds
+) -> dict[str, Any]:
     """Put a wheel, and the requirements that it cannot hold itself, into a directory."""
     name = os.path.basename(wheel)
+    with _named(f"{name} cannot be installed"):
+        archives.check_zip(wheel, bounds)
     shutil.copyfile(wheel, os.path.join(target, name))
     if requirements:
         shutil.copyfile(_found(requirements, search), os.path.join(target, os.path.basename(requirements)))
     return {"files": list(_walk(target)), "version": wheel_version(name), "wheel": name}
 
 
-def _unpack(archive: str, target: str, what: str) -> None:
-    """Unpack a tar or zip archive; nothing of it may land elsewhere."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as archived:
-                archived.extractall(target)
-            return
-        with tarfile.open(archive) as tar:
-            if hasattr(tarfile, "data_filter"):
-                tar.extractall(target, filter="data")
-                return
-            _check_members(tar, what)  # Pythons before 3.11.4 know no filter
-            tar.extractall(target)
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
-        raise AnsibleError(f"{what} cannot be unpacked: {error}") from None
-
-
-def _check_members(tar: tarfile.TarFile, what: str) -> None:
-    for member in tar.getmembers():
-        places = [member.name, *([os.path.join(os.path.dirname(member.name), member.linkname)] * member.issym())]
-        places += [member.linkname] * member.islnk()
-        known = member.isfile() or member.isdir() or member.issym() or member.islnk()
-        if not known or not all(_is_inside(place) for place in places):
-            raise AnsibleError(f"{what} has {member.name!r}, which leads out of it.")
-
-
-def _is_inside(path: str) -> bool:
-    return not os.path.isabs(path) and not os.path.normpath(path).startswith("..")
-
-
-def _fetch(packed: dict[str, Any], search: list[str], directory: str) -> str:
+def _fetch(packed: dict[str, Any], search: list[str], directory: str, bounds: archives.Bounds) -> str:
     """Return the path of an archive or a wheel whose checksum is right."""
     name = file_name(packed)
     if packed.get("url"):
@@ -486,10 +520,15 @@ def _fetch(packed: dict[str, Any], search: list[str], directory: str) -> str:
         path = os.path.join(directory, name or "archive")
         try:
             with open_url(packed["url"]) as response, open(path, "wb") as stream:
-                shutil.copyfileobj(response, stream)
+                while piece := response.read(archives.PIECE):
+                    stream.write(piece)
+                    if stream.tell() > bounds.size:
+                        raise bounds.too_large()
         except (OSError, ValueError, HTTPException) as error:
             said = without_credentials(str(error))
             raise AnsibleError(f"{without_credentials(packed['url'])} cannot be fetched: {said}") from None
+        except archives.ArchiveError as error:
+            raise AnsibleError(f"{without_credentials(packed['url'])} cannot be used: {error}") from None
     else:
         path = _found(packed["path"], search)
     with open(path, "rb") as stream:

@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -764,7 +765,7 @@ def test_an_address_that_gives_nothing_is_named_without_its_credentials(web: Web
 
 def test_a_wheel_comes_with_the_requirements_of_the_controller(tmp_path: Path) -> None:
     wheel = tmp_path / "hello_flask-1.2-py3-none-any.whl"
-    wheel.write_bytes(b"wheel")
+    zipfile.ZipFile(wheel, "w").close()
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks" / "hello.txt").write_text("flask==3.1\n")
     source = {"wheel": {"path": wheel.name, "checksum": sha256(wheel)}}
@@ -772,13 +773,13 @@ def test_a_wheel_comes_with_the_requirements_of_the_controller(tmp_path: Path) -
     assert (tree.wheel, tree.version, tree.commit) == (wheel.name, "1.2", "")
     assert list(tree.files()) == ["hello.txt", wheel.name]
     assert tree.read("hello.txt") == "flask==3.1\n"
-    assert (Path(tree.root) / tree.wheel).read_bytes() == b"wheel"
+    assert (Path(tree.root) / tree.wheel).read_bytes() == wheel.read_bytes()
     assert list(look(source, tmp_path).files()) == [wheel.name]
 
 
 def test_a_wheel_keeps_its_name_on_its_way_from_an_address(tmp_path: Path, web: Web) -> None:
     wheel = tmp_path / "hello_flask-1.2+local-py3-none-any.whl"
-    wheel.write_bytes(b"wheel")
+    zipfile.ZipFile(wheel, "w").close()
     url = f"{web[0]}/{wheel.name.replace('+', '%2B')}?token=a/b#sha256=1"
     tree = look({"wheel": {"url": url, "checksum": sha256(wheel)}})
     assert (tree.wheel, tree.version) == (wheel.name, "1.2+local")
