@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from ansible import constants
@@ -54,8 +54,17 @@ IGNORED = frozenset(
     )
 )
 SUBMODULE = "160000"
-# Set where a hook of git runs Ansible, these would send git to that hook's repository.
-_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+# What the operator sets for a connection; other variables of git would lead to another repository, or run commands.
+_GIT_VARIABLES = re.compile(
+    r"GIT_(ASKPASS|SSH.*|SSL_.*|HTTP_.*|PROXY_.*|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+))"
+)
+# A repository's own configuration can name commands; these settings leave none that git would run for us.
+_NO_COMMANDS = (
+    *("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=cat", "status.submoduleSummary=false"),
+    *("gc.auto=0", "maintenance.auto=false"),
+)
+# For a repository that somebody else may have set up: git asks no other one for what it lacks.
+_LOCAL = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH) ", re.MULTILINE)
 
 
@@ -294,18 +303,33 @@ def _tracked(directory: str) -> tuple[list[str], str]:
     top = _work_tree(directory)
     if not top:
         return [], ""
-    entries = _git("ls-files", "-z", "--cached", "--stage", cwd=directory).split("\0")
+    entries = _git("ls-files", "-z", "--cached", "--stage", cwd=directory, **_LOCAL).split("\0")
     modes = dict(_entry(entry) for entry in entries if entry)
     _refuse_submodules(modes, directory)
     files = sorted(name for name in modes if _is_there(directory, name))
     if not files:
         return [], ""
     try:
-        commit = _git("rev-parse", "--verify", "--quiet", "HEAD", cwd=directory)
+        commit = _git("rev-parse", "--verify", "--quiet", "HEAD", cwd=directory, **_LOCAL)
     except AnsibleError:  # nothing is committed yet
         return files, ""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", cwd=directory)
+    status = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all", "--", ".")
+    changed = _git(*status, cwd=directory, settings=_without_filters(directory), **_LOCAL)
     return files, commit + ("-dirty" if changed else "")
+
+
+def _without_filters(directory: str) -> list[str]:
+    """Return settings that empty each filter of a repository: git would run it for a file whose times have changed."""
+    pattern = r"^filter\..*\.(clean|smudge|process|required)$"
+    done = _run_git("config", "--null", "--name-only", "--get-regexp", pattern, cwd=directory, **_LOCAL)
+    settings = []
+    for name in sorted(set(filter(None, done.stdout.split("\0")))):
+        if "=" in name:
+            raise AnsibleError(
+                f"{directory} has the git setting {name!r}, which cannot be turned off. Rename the filter."
+            )
+        settings.append(f"{name}={'false' if name.endswith('.required') else ''}")
+    return settings
 
 
 def _work_tree(directory: str) -> bool:
@@ -315,7 +339,7 @@ def _work_tree(directory: str) -> bool:
         if place == os.path.dirname(place):
             return False
         place = os.path.dirname(place)
-    done = _run_git("rev-parse", "--is-inside-work-tree", cwd=directory)
+    done = _run_git("rev-parse", "--is-inside-work-tree", cwd=directory, **_LOCAL)
     if "dubious ownership" in done.stderr:
         raise AnsibleError(
             f"{directory} is in a git work tree of another user, which git does not read, so nobody knows what belongs "
@@ -352,26 +376,31 @@ def _refuse_submodules(modes: dict[str, str], where: str) -> None:
 # --- a repository
 
 
-def _start_git(*arguments: str, cwd: str | None = None, **variables: str) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
+def _start_git(
+    *arguments: str, cwd: str | None = None, settings: Iterable[str] = (), **variables: str
+) -> subprocess.Popen[bytes]:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or _GIT_VARIABLES.fullmatch(name)
+    }
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **variables}
+    command = ["git", *(word for setting in (*_NO_COMMANDS, *settings) for word in ("-c", setting)), *arguments]
     try:
-        return subprocess.Popen(
-            ["git", *arguments], cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except FileNotFoundError:
         raise AnsibleError("git is not installed on the controller; install it, for the source is in git.") from None
 
 
-def _run_git(*arguments: str, cwd: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    with _start_git(*arguments, cwd=cwd, **variables) as process:
+def _run_git(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    with _start_git(*arguments, **more) as process:
         output, errors = process.communicate()
     said = readable(without_credentials(os.fsdecode(errors)))
     return subprocess.CompletedProcess(process.args, process.returncode, os.fsdecode(output), said)
 
 
-def _git(*arguments: str, cwd: str | None = None) -> str:
-    done = _run_git(*arguments, cwd=cwd)
+def _git(*arguments: str, **more: Any) -> str:
+    done = _run_git(*arguments, **more)
     if done.returncode:
         raise AnsibleError(f"git {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout.rstrip("\n")
@@ -397,7 +426,7 @@ def _from_git(
         with _named(f"{version} of {shown} cannot be used"):
             modes = _committed(mirror, commit, bounds)
         _refuse_submodules(modes, f"{version} of {shown}")
-        _git("archive", f"--output={archive}", commit, cwd=mirror)
+        _git("archive", f"--output={archive}", commit, cwd=mirror, settings=_without_filters(mirror))
         is_tag = not _run_git("show-ref", "--verify", "--quiet", f"refs/tags/{version}", cwd=mirror).returncode
     with _named(f"{version} of {shown} cannot be unpacked"):
         archives.unpack(archive, target, bounds.anew())
@@ -435,7 +464,7 @@ def _mirror(repo: str) -> Iterator[str]:
     mirror = os.path.join(CACHE, hashlib.sha256(repo.encode()).hexdigest()[:16] + ".git")
     with _alone(mirror):
         if not os.path.isdir(mirror):
-            _git("init", "--quiet", "--bare", mirror)
+            _git("init", "--quiet", "--bare", "--template=", mirror)
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{DEFAULT_BRANCH}")
         _git("fetch", "--quiet", "--prune", "--force", "--no-tags", "--", repo, *refs, cwd=mirror)
         yield mirror
@@ -472,8 +501,8 @@ def _check_signature(mirror: str, repo: str, version: str, found: str, commit: s
         )
     else:
         allowed = os.path.abspath(signers)
-    options = ("-c", f"gpg.ssh.allowedSignersFile={allowed}", "-c", "gpg.minTrustLevel=undefined")
-    done = _run_git(*options, verify, signed, cwd=mirror, GNUPGHOME=home)
+    settings = (f"gpg.ssh.allowedSignersFile={allowed}", "gpg.minTrustLevel=undefined")
+    done = _run_git(verify, signed, cwd=mirror, settings=settings, GNUPGHOME=home)
     if done.returncode:
         why = done.stderr.strip().rpartition("\n")[2].removeprefix("gpg: ") or "it is not signed"
         raise AnsibleError(

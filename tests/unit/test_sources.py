@@ -394,6 +394,105 @@ def test_a_hook_of_another_repository_does_not_lead_git_astray(
     assert look({"path": str(repository.path)}).commit == repository.second
 
 
+HEAD = {"version": "HEAD"}
+# What a repository's own configuration can make git run; {0} is a command that says that it was run.
+COMMANDS = {
+    "core.fsmonitor": "{0}",
+    "core.hooksPath": "hooks",
+    "core.pager": "{0}",
+    "core.editor": "{0}",
+    "core.sshCommand": "{0}",
+    "core.gitProxy": "{0}",
+    "core.askPass": "{0}",
+    "core.alternateRefsCommand": "{0}",
+    "credential.helper": "!{0}",
+    "filter.probe.clean": "{0}",
+    "filter.probe.smudge": "{0}",
+    "filter.probe.process": "{0}",
+    "filter.Case.With.Dots.clean": "{0}",
+    "diff.probe.command": "{0}",
+    "diff.probe.textconv": "{0}",
+    "diff.external": "{0}",
+    "merge.probe.driver": "{0}",
+    "gpg.program": "{0}",
+    "gpg.ssh.program": "{0}",
+    "alias.status": "!{0}",
+    "alias.ls-files": "!{0}",
+    "uploadpack.packObjectsHook": "{0}",
+    "remote.origin.uploadpack": "{0}",
+    "status.submoduleSummary": "true",
+    "log.showSignature": "true",
+    "pager.status": "{0}",
+    "include.path": "more",
+}
+
+
+@pytest.mark.parametrize("kind", ["path", "git"])
+def test_no_command_of_a_repositorys_own_configuration_is_run(
+    repository: Repository, tmp_path: Path, kind: str
+) -> None:
+    ran, script = tmp_path / "ran", tmp_path / "script"
+    script.write_text(f'#!/bin/sh\necho "$0 $*" >> {ran}\ncat\n')
+    script.chmod(0o755)
+    (repository.path / ".gitattributes").write_text(
+        "file filter=probe diff=probe merge=probe\nother filter=Case.With.Dots\n"
+    )
+    (repository.path / "other").write_text("text")
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "-m", "attributes")
+    hooks = repository.path / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in ("post-index-change", "fsmonitor-watchman", "reference-transaction", "post-checkout", "pre-auto-gc"):
+        shutil.copy(script, hooks / name)
+    shutil.copytree(hooks, repository.path / "hooks")
+    (repository.path / ".git" / "more").write_text(
+        f'[core]\nfsmonitor = {script}\n[filter "probe"]\nclean = {script}\n'
+    )
+    repository.git("config", "remote.origin.url", "ssh://127.0.0.1:1/none")
+    with (repository.path / ".git" / "config").open("a") as config:
+        for setting, command in COMMANDS.items():
+            section, _dot, key = setting.rpartition(".")
+            kind_of, _dot, name = section.partition(".")
+            head = f'{kind_of} "{name}"' if name else kind_of
+            config.write(f'[{head}]\n{key} = "{command.format(f"{script} {setting}")}"\n')
+    for name in ("file", "other"):  # as large as before, so that git has to look at what is in it
+        os.utime(repository.path / name, (1, 1))
+    ran.unlink(missing_ok=True)
+    tree = look({"path": str(repository.path)} if kind == "path" else {"git": {"repo": str(repository.path), **HEAD}})
+    assert tree.commit.partition("-")[0] == repository.git("-c", "core.fsmonitor=false", "rev-parse", "HEAD")
+    assert not ran.exists(), ran.read_text()
+
+
+def test_a_filter_of_a_repository_would_be_run_by_git_itself(repository: Repository, tmp_path: Path) -> None:
+    """The proof of the test before: the same status without our settings."""
+    (tmp_path / "script").write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\ncat\n")
+    (tmp_path / "script").chmod(0o755)
+    (repository.path / ".gitattributes").write_text("file filter=probe\n")
+    repository.git("config", "filter.probe.clean", str(tmp_path / "script"))
+    os.utime(repository.path / "file", (1, 1))
+    repository.git("status", "--porcelain")
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_filter_that_cannot_be_turned_off_is_refused(repository: Repository) -> None:
+    repository.git("config", "filter.a=b.clean", "touch ran")
+    with pytest.raises(AnsibleError, match=r"'filter\.a=b\.clean'.*Rename the filter"):
+        look({"path": str(repository.path)})
+
+
+def test_no_variable_of_git_leads_elsewhere(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    expected = look({"path": str(repository.path)})
+    for variable in (
+        *("GIT_EXTERNAL_DIFF", "GIT_PAGER", "GIT_EDITOR", "GIT_EXEC_PATH", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS"),
+        *("GIT_NAMESPACE", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_ATTR_SOURCE", "GIT_TEMPLATE_DIR", "GIT_TRACE"),
+    ):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    assert look({"git": {"repo": str(repository.path), **HEAD}}).digest() == expected.digest()
+    assert not (tmp_path / "nothing").exists()
+
+
 # --- a directory that git knows
 
 
