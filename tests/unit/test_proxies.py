@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -50,6 +52,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(self.rfile.readline())
             self.close_connection = True
             return
+        with open(sys.argv[1] + ".seen", "a") as seen:
+            print(self.path, file=seen)
         size = len(self.rfile.read(int(self.headers["Content-Length"] or 0)))
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         headers = [[name.lower(), value] for name, value in self.headers.items()]
@@ -86,6 +90,8 @@ class Handler(socketserver.StreamRequestHandler):
             words.append(packed[2 : 2 + length].decode("latin-1"))
             packed = packed[2 + length :]
         pairs = list(zip(words[::2], words[1::2]))
+        with open(sys.argv[1] + ".seen", "a") as seen:
+            print(dict(pairs)["REQUEST_URI"], file=seen)
         body = json.dumps({"server": sys.argv[2], "variables": pairs}).encode()
         self.rfile.read(int(dict(pairs).get("CONTENT_LENGTH") or 0))
         self.wfile.write(b"HTTP/1.1 200 OK\\r\\n")
@@ -452,6 +458,19 @@ def test_a_server_may_change_its_protocol_from_one_release_to_the_next(ask: Ask,
     finally:
         (front / "marker").unlink()
     assert ask("/mixed/").seen["server"] == "one"
+
+
+def test_hostile_requests_are_refused_or_one_request_that_believes_nothing(front: Path) -> None:
+    hostile = SimpleNamespace(**runpy.run_path(str(ROOT / "molecule" / "hostile.py")))
+    targets = [(prefix, prefix, f"shop.example:{PORT}") for prefix in ("/api", "/slots", "/w", "/w-slots", "")]
+    for seen in front.glob("*.seen"):
+        seen.unlink()
+    answers = hostile.ask("127.0.0.1", PORT, targets)
+    assert hostile.judge(answers) == []
+    let_through = sum(statuses[:1] == [200] and body != "" for *_, statuses, body in answers)
+    seen = [line for file in front.glob("*.seen") for line in file.read_text(errors="replace").splitlines()]
+    assert len(targets) * 5 < let_through <= len(seen) <= len(targets) * len(hostile.ONE)
+    assert not [path for path in seen if path.partition("?")[0].endswith(hostile.HIDDEN)]
 
 
 CORS = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Allow-Methods"]

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from testinfra.host import Host
 
+from hostile import HIDDEN, judge
 from probes import PROJECT, SUPERVISORCTL, fetch, name
 
 DESCRIBED = yaml.safe_load((PROJECT / "molecule" / "servers" / "inventory" / "group_vars" / "wsgi.yml").read_text())
@@ -120,3 +121,46 @@ def test_every_server_runs_under_supervisord(host: Host) -> None:
     lines = [line.split() for line in host.check_output(f"{SUPERVISORCTL} status").splitlines()]
     assert sorted(words[0].rpartition("-")[0] for words in lines) == sorted(app["name"] for app in apps_of(host))
     assert {words[1] for words in lines} == {"RUNNING"}
+
+
+def test_hostile_requests_are_refused_or_one_request_that_believes_nothing(host: Host, visitor: Host) -> None:
+    targets = []
+    for app in apps_of(host):
+        prefix, names = app["site"].get("prefix", ""), app["site"].get("server_names", [name(host)])
+        targets.append([app["name"], prefix, f"{names[0]}:8080"])
+    program = (PROJECT / "molecule" / "hostile.py").read_text()
+    answers = json.loads(visitor.check_output("python3 -c %s %s 8080 %s", program, name(host), json.dumps(targets)))
+    assert judge(answers) == []
+    let_through = {app for app, _, statuses, _ in answers if statuses[:1] == [200]}
+    assert let_through == {app["name"] for app in apps_of(host)}
+    logs = "/var/log/supervisord/*.log"
+    assert len(host.check_output(f"grep -l 'path is .*/x' {logs}").split()) == len(targets)
+    assert host.run(f"grep 'path is .*{HIDDEN}' {logs}").stdout == ""
+
+
+def test_a_thousand_slow_clients_harm_no_honest_one(host: Host, visitor: Host) -> None:
+    prefix = "/gthread"
+    said = json.loads(visitor.check_output("python3 -c %s %s %s", SLOW, name(host), prefix))
+    assert said["slow"] == 1000
+    assert said["honest"] == {"200": 200}
+
+
+# Half of the slow clients never end their headers, half their bodies.
+SLOW = """
+import collections, http.client, json, socket, sys, time
+host, prefix = sys.argv[1:]
+head = f"POST {prefix}/x HTTP/1.1\\r\\nHost: {host}:8080\\r\\n"
+slow = []
+for number in range(1000):
+    slow.append(socket.create_connection((host, 8080), 10))
+    slow[-1].sendall((head + ("Content-Length: 99\\r\\n\\r\\n" if number % 2 else "X-Slow: ")).encode())
+honest = collections.Counter()
+for number in range(200):
+    if number % 40 == 0:
+        for connection in slow:
+            connection.sendall(b"x")
+    connection = http.client.HTTPConnection(host, 8080, timeout=5)
+    connection.request("GET", prefix + "/x")
+    honest[connection.getresponse().status] += 1
+print(json.dumps({"slow": len(slow), "honest": honest}))
+"""
