@@ -117,6 +117,17 @@ def check_zip(archive: str, bounds: Bounds) -> None:
         raise ArchiveError(f"{str(error).rstrip('.')}. It is damaged, or no zip archive. Make it anew.") from None
 
 
+def small_files(archive: str, largest: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and contents of a checked zip archive's small files."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if 0 < info.file_size <= largest:
+                    yield info.filename, opened.read(info)
+    except DAMAGED as error:
+        raise ArchiveError(f"{str(error).rstrip('.')}. It is damaged. Make it anew.") from None
+
+
 # --- what may be in it
 
 

@@ -28,6 +28,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
     HostNameError,
     host_names,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
 
 # ansible-core brings it; the environment of its import test does not.
@@ -402,8 +403,11 @@ def _site_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]:
     for problem in (*_front_problems(site, protocol), *_page_problems(site["error_pages"])):
         yield f"site.{problem}"
     for page in site["error_pages"]:
-        if not os.path.isfile(find_path(page["path"], search) or ""):
+        found = find_path(page["path"], search) or ""
+        if not os.path.isfile(found):
             yield f"site.error_pages names {page['path']!r}, which is no file on the controller {_looked_in(search)}"
+        elif is_pointer_file(found):
+            yield f"site.error_pages names {page['path']!r}, a pointer of Git LFS; run `git lfs pull` beside it"
 
 
 def without_credentials(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urldefrag, urlsplit
 
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import without_credentials
+from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer
 
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
@@ -207,6 +208,10 @@ def _lines(lines: list[object]) -> str:
 
 def decode(data: bytes, name: str) -> str:
     """Return the text of a file; raise ValueError with a sentence when it is not UTF-8."""
+    if is_pointer(data):
+        raise ValueError(
+            f"{name} is a pointer of Git LFS, not the file itself. Run `git lfs pull` where it comes from."
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{name} is in UTF-16, as some programs of Windows write it. Save it as UTF-8.")
     try:

@@ -35,6 +35,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     wheel_version,
     without_credentials,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import LARGEST, is_pointer, is_pointer_file
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import (
     OTHER_FORMATS,
     Reader,
@@ -54,6 +55,13 @@ IGNORED = frozenset(
     )
 )
 SUBMODULE = "160000"
+# How the files of Git LFS come into each kind of source.
+_WITHOUT_POINTERS = {
+    "path": "Run `git lfs pull` in the directory",
+    "git": "Run `git lfs pull` in a checkout and name that directory as source.path",
+    "archive": "Make the archive of a directory in which `git lfs pull` was run",
+    "wheel": "Build the wheel in a directory in which `git lfs pull` was run",
+}
 # What the operator sets for a connection; other variables of git would lead to another repository, or run commands.
 _GIT_VARIABLES = re.compile(
     r"GIT_(ASKPASS|SSH.*|SSL_.*|HTTP_.*|PROXY_.*|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+))"
@@ -211,6 +219,8 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
             about |= _from_archive(_fetch(source["archive"], search, work, bounds), root, bounds)
         else:
             about |= _from_wheel(_fetch(source["wheel"], search, work, bounds), requirements, search, root, bounds)
+        if not source.get("lfs_pointers_enabled"):
+            _refuse_pointers(source, about)
     about["digest"] = _digest(about["root"], about["files"])
     new = os.path.join(place, "about.json.new")
     with open(new, "w", encoding="utf-8") as stream:
@@ -232,6 +242,44 @@ def _named(what: str) -> Iterator[None]:
         yield
     except archives.ArchiveError as error:
         raise AnsibleError(f"{what}: {error}") from None
+
+
+def _refuse_pointers(source: dict[str, Any], about: dict[str, Any]) -> None:
+    """Refuse what would go live in the place of a file that Git LFS keeps elsewhere."""
+    found = []
+    for name in about["files"]:
+        path = os.path.join(about["root"], name)
+        if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) < LARGEST:
+            found += [name] * is_pointer_file(path)
+    if about["wheel"]:
+        with _named(f"{about['wheel']} cannot be installed"):
+            members = archives.small_files(os.path.join(about["root"], about["wheel"]), LARGEST)
+            found += [name for name, data in members if is_pointer(data)]
+    if found:
+        kind = next(kind for kind in _WITHOUT_POINTERS if source.get(kind))
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise AnsibleError(
+            f"the source has {', '.join(found[:3])}{more}, which Git LFS has left a pointer for. The file itself is "
+            f"elsewhere. {_WITHOUT_POINTERS[kind]}. If the pointer is wanted, set source.lfs_pointers_enabled: true."
+        )
+
+
+def _refuse_lacking_submodules(root: str, files: list[str], where: str, inside: str = "") -> None:
+    """Refuse a tree without git's knowledge that names submodules and does not have them."""
+    listed = os.path.join(inside, ".gitmodules")
+    if listed not in files:
+        return
+    with open(os.path.join(root, listed), encoding="utf-8", errors="replace") as stream:
+        paths = re.findall(r'^\s*path\s*=\s*"?([^"\n]+?)"?\s*$', stream.read(), re.MULTILINE)
+    places = [os.path.normpath(os.path.join(inside, path)) for path in paths]
+    lacking = [place for place in places if not any(name.startswith(f"{place}/") for name in files)]
+    if lacking:
+        raise AnsibleError(
+            f"{where} has no files of the submodule {', '.join(lacking)}, which its {listed} names. Run "
+            "`git submodule update --init --recursive` before you make it, or take the submodule out of that file."
+        )
+    for place in places:
+        _refuse_lacking_submodules(root, files, where, place)
 
 
 def _digest(root: str, files: list[str]) -> str:
@@ -295,6 +343,8 @@ def _from_path(directory: str, target: str, bounds: archives.Bounds) -> dict[str
             shutil.copy2(original, copied, follow_symlinks=False)
         except OSError as error:
             raise AnsibleError(f"the source cannot be read: {error}") from None
+    if not tracked:
+        _refuse_lacking_submodules(target, files, directory)
     return {"files": files, "version": _declared_version(target), "commit": commit}
 
 
@@ -369,7 +419,8 @@ def _refuse_submodules(modes: dict[str, str], where: str) -> None:
     if names := sorted(name for name, mode in modes.items() if mode == SUBMODULE):
         raise AnsibleError(
             f"{where} has the submodule {', '.join(names)}, whose files git keeps elsewhere. Name what the app needs "
-            "of it in the requirements, or give an archive or a wheel as the source."
+            "of it in the requirements, or check it out with `git submodule update --init --recursive` and give an "
+            "archive of that directory, or a wheel, as the source."
         )
 
 
@@ -521,7 +572,9 @@ def _from_archive(archive: str, target: str, bounds: archives.Bounds) -> dict[st
     if len(inside) == 1 and os.path.isdir(inside[0]) and not os.path.islink(inside[0]):
         target = inside[0]
     version = _declared_version(target) or os.path.basename(archive)
-    return {"root": target, "files": list(_walk(target, IGNORED)), "version": version}
+    files = list(_walk(target, IGNORED))
+    _refuse_lacking_submodules(target, files, os.path.basename(archive))
+    return {"root": target, "files": files, "version": version}
 
 
 def _from_wheel(
@@ -560,6 +613,11 @@ def _fetch(packed: dict[str, Any], search: list[str], directory: str, bounds: ar
             raise AnsibleError(f"{without_credentials(packed['url'])} cannot be used: {error}") from None
     else:
         path = _found(packed["path"], search)
+    if is_pointer_file(path):
+        raise AnsibleError(
+            f"{name} is a pointer of Git LFS, not the file itself. Run `git lfs pull` where it comes from, then "
+            "give the checksum of the file."
+        )
     with open(path, "rb") as stream:
         actual = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != packed["checksum"]:

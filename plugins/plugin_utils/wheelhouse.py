@@ -19,6 +19,7 @@ from typing import NamedTuple
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
 
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
@@ -133,6 +134,11 @@ class Wheelhouse:
             )
         found = {}
         for name in self._names():
+            if is_pointer_file(os.path.join(self.path, name)):
+                raise AnsibleError(
+                    f"{os.path.join(self.path, name)} is a pointer of Git LFS, not the wheel itself. Run "
+                    "`git lfs pull` in that directory."
+                )
             with open(os.path.join(self.path, name), "rb") as stream:
                 found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
         return found

@@ -891,6 +891,89 @@ def test_only_a_wheel_is_a_wheel(pack: Callable[..., Path], tree: Path, kind: st
     assert look(source).wheel == ""
 
 
+# --- what stands for files that are elsewhere
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
+
+
+def as_path(top: Path, _kind: str) -> dict[str, Any]:
+    return {"path": str(top)}
+
+
+def as_git(top: Path, _kind: str) -> dict[str, Any]:
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.com")
+    for words in (("init", "-q"), ("add", "-f", "."), (*identity, "commit", "-q", "-m", "x")):
+        subprocess.run(["git", *words], cwd=top, check=True)
+    return {"git": {"repo": str(top), "version": "HEAD"}}
+
+
+def as_archive(top: Path, kind: str) -> dict[str, Any]:
+    archive = Path(shutil.make_archive(str(top.parent / "packed"), kind, top.parent, top.name))
+    return {"archive": {"path": str(archive), "checksum": sha256(archive)}}
+
+
+def as_wheel(top: Path, _kind: str) -> dict[str, Any]:
+    archive = Path(shutil.make_archive(str(top.parent / "packed"), "zip", top))
+    wheel = archive.rename(top.parent / "hello-1.0-py3-none-any.whl")
+    return {"wheel": {"path": str(wheel), "checksum": sha256(wheel)}}
+
+
+KINDS = pytest.mark.parametrize(
+    ("make", "kind"),
+    [(as_path, ""), (as_git, ""), (as_archive, "gztar"), (as_archive, "zip"), (as_wheel, "")],
+    ids=["path", "git", "tar", "zip", "wheel"],
+)
+
+
+@KINDS
+@pytest.mark.parametrize("text", [POINTER, POINTER.replace("git-lfs", "hawser"), POINTER.replace("\n", "\r\n")])
+def test_a_pointer_of_git_lfs_is_refused_by_its_path_in_every_source(
+    tree: Path, new_run: Callable[[], Path], make: Callable[[Path, str], dict[str, Any]], kind: str, text: str
+) -> None:
+    (tree / "shop" / "logo.png").write_text(text, newline="")
+    source = make(tree, kind)
+    with pytest.raises(AnsibleError, match=r"shop/logo\.png, which Git LFS.*`git lfs pull`.*lfs_pointers_enabled"):
+        look(source)
+    new_run()
+    assert look({**source, "lfs_pointers_enabled": True}).digest()
+
+
+@KINDS
+def test_what_only_mentions_git_lfs_goes_live(
+    tree: Path, make: Callable[[Path, str], dict[str, Any]], kind: str
+) -> None:
+    (tree / "lfs.md").write_text(f"See:\n{POINTER}")
+    (tree / "version.txt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert look(make(tree, kind)).digest()
+
+
+@pytest.mark.parametrize("kind", ["archive", "wheel"])
+def test_a_file_that_is_a_pointer_itself_is_refused_before_its_checksum(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "hello-1.0-py3-none-any.whl"
+    file.write_text(POINTER)
+    with pytest.raises(AnsibleError, match=r"hello-1.0-py3-none-any\.whl is a pointer of Git LFS"):
+        look({kind: {"path": str(file), "checksum": f"sha256:{'0' * 64}"}})
+
+
+@pytest.mark.parametrize(("make", "kind"), [(as_path, ""), (as_archive, "gztar"), (as_archive, "zip")])
+@pytest.mark.parametrize("inside", ["", "vendor/lib/"])
+def test_a_tree_that_lacks_the_files_of_a_submodule_is_refused(
+    tree: Path, make: Callable[[Path, str], dict[str, Any]], kind: str, inside: str, new_run: Callable[[], Path]
+) -> None:
+    (tree / "vendor" / "lib").mkdir(parents=True)
+    (tree / "vendor" / "lib" / "a.py").touch()
+    modules = '[submodule "lib"]\n\tpath = {}\n\turl = https://x.example/lib.git\n'
+    (tree / ".gitmodules").write_text(modules.format("vendor/lib"))
+    (tree / inside / "more").mkdir()
+    with (tree / inside / ".gitmodules").open("a") as listed:
+        listed.write(modules.format("more"))
+    with pytest.raises(AnsibleError, match=f"no files of the submodule {inside}more, .*update --init --recursive"):
+        look(make(tree, kind))
+    new_run()
+    (tree / inside / "more" / "b.py").touch()
+    assert look(make(tree, kind)).digest()
+
+
 # --- once in a run
 
 

@@ -175,3 +175,12 @@ def test_every_file_that_hosts_install_from_is_listed_with_its_python() -> None:
     ]
     for file in files:
         assert read_lock(file["text"], file["name"])
+
+
+def test_a_pointer_of_git_lfs_is_no_wheel(house: Wheelhouse) -> None:
+    wheel(Path(house.path))
+    (Path(house.path) / "other-1.0-py3-none-any.whl").write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{HASH}\nsize 12345\n"
+    )
+    with pytest.raises(AnsibleError, match=r"other-1\.0-py3-none-any\.whl is a pointer of Git LFS.*`git lfs pull`"):
+        house.digests()
