@@ -217,6 +217,7 @@ class Staging:
                 index_url=app["index_url"],
                 wheels=app["wheels"],
                 source_builds=builds,
+                option="python.source_builds_enabled",
                 unit=Unit(self.home.name, app["build_user"], binds, confined=True),
                 home=BUILD_HOME,
                 package=os.path.join(self.code, app["wheel"]) if app["wheel"] else "",

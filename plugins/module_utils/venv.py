@@ -20,6 +20,12 @@ MISSING_WHEEL = (
     "No index was asked, for python_wheelhouse is set. If a wheel is missing there: run "
     "`ansible-playbook baremetal.web.wheelhouse -i INVENTORY` where the index can be reached, then this again."
 )
+# How uv and pip name a package that has no wheel for this Python; pip says the same of one that does not exist.
+_NO_WHEEL = (
+    re.compile(r"Wheels are required for `([^`]+)`"),
+    re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:[=<>!~]\S*)? ha(?:s|ve) no usable wheels"),
+    re.compile(r"No matching distribution found for ([A-Za-z0-9][A-Za-z0-9._-]*)"),
+)
 
 
 class VenvError(Exception):
@@ -119,11 +125,12 @@ def install(
     unit: Unit | None = None,
     home: str = "",
     package: str = "",
+    option: str = "source_builds_enabled",
 ) -> None:
     """Make the environment when it is missing, install requirements files in their order, and then a wheel by itself.
 
     A path in a requirements file is relative to ``directory``. With a directory of wheels no index is asked. What is
-    fetched is kept for the next time in ``home``, if there is one.
+    fetched is kept for the next time in ``home``, if there is one. ``option`` is what users call ``source_builds``.
     """
     interpreter = os.path.join(path, "bin", "python")
     environment = {"HOME": home or "/root", "PIP_CONFIG_FILE": os.devnull}
@@ -166,13 +173,26 @@ def install(
                     directory=directory,
                 )
             except VenvError as error:
-                raise VenvError(f"{error}\n{MISSING_WHEEL}" if wheels else str(error)) from None
+                why = "" if source_builds else _without_wheels(str(error), _version(interpreter, unit), option)
+                raise VenvError("\n".join(filter(None, (str(error), why, MISSING_WHEEL if wheels else "")))) from None
     if package:
         what = f"Installing {os.path.basename(package)} into {path}"
         run([*command, "--no-index", "--no-deps", package], what, unit, environment, directory=directory)
     lock = os.path.join(path, ".lock")
     if os.path.lexists(lock):  # uv's, which it leaves open to everybody
         run(["chmod", "--", "600", lock], f"Closing {lock}", unit)
+
+
+def _without_wheels(said: str, version: tuple[int, int], option: str) -> str:
+    """Return what to do about packages that the tools found no wheel of; empty when they named none."""
+    names = sorted({name for pattern in _NO_WHEEL for name in pattern.findall(said)})
+    if not names:
+        return ""
+    return (
+        f"There is no wheel of {', '.join(names)} for Python {version[0]}.{version[1]} on this host, and packages are "
+        f"not built there. Name a version that has one, or bring a wheel in the source, such as ./wheels/NAME.whl. Or "
+        f"set {option}: true, and python_compiler_enabled: true for C code."
+    )
 
 
 def record(path: str, python: str, name: str, requirements: str) -> None:
