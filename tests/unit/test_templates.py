@@ -182,6 +182,7 @@ RENDERINGS = {
         )
     },
     "apache": Rendering("apache/templates/etc/apache2/conf-enabled/zz-baremetal-web.conf.j2"),
+    "apache-unit": Rendering("apache/templates/etc/systemd/system/httpd.service.d/baremetal-web.conf.j2"),
     "apache-site": Rendering("apache/templates/etc/apache2/sites-enabled/site.conf.j2", apache_site(FRONT)),
     "apache-shared": Rendering(
         "apache/templates/etc/apache2/sites-enabled/site.conf.j2",
@@ -780,7 +781,7 @@ def test_a_program_is_not_killed_by_systemd_before_supervisord_would(text: Text)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-@pytest.mark.parametrize("name", ["unit", "nginx-unit"])
+@pytest.mark.parametrize("name", ["unit", "nginx-unit", "apache-unit"])
 def test_a_unit_of_root_is_exposed_by_5_of_10_at_most(text: Text, tmp_path: Path, name: str) -> None:
     head = "" if name == "unit" else "[Service]\nExecStart=/bin/true\n"
     (tmp_path / "one.service").write_text(head + re.sub(r"(?<==)/opt/\S+", "/bin/true", text(name)))
@@ -790,7 +791,7 @@ def test_a_unit_of_root_is_exposed_by_5_of_10_at_most(text: Text, tmp_path: Path
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-@pytest.mark.parametrize("name", ["unit", "nginx-unit"])
+@pytest.mark.parametrize("name", ["unit", "nginx-unit", "apache-unit"])
 def test_systemd_knows_every_setting_of_its_units(text: Text, tmp_path: Path, name: str) -> None:
     head = "" if name == "unit" else "[Unit]\nDescription=nginx\n[Service]\nExecStart=/bin/true\n"
     (tmp_path / "one.service").write_text(head + re.sub(r"(?<==)/opt/\S+", "/bin/true", text(name)))

@@ -52,6 +52,14 @@ def test_httpd_is_there_in_place_of_nginx(host: Host) -> None:
     assert host.service("apache2").is_enabled
 
 
+def test_httpd_has_few_of_root_s_rights(host: Host) -> None:
+    parent = host.check_output("systemctl show --property=MainPID --value apache2")
+    (bound,) = re.findall(r"CapBnd:\s*(\w+)", host.file(f"/proc/{parent}/status").content_string)
+    assert int(bound, 16).bit_count() <= 8
+    said = host.check_output("systemd-analyze security --no-pager apache2 | tail -1")
+    assert float(re.findall(r"(\d+\.\d)", said)[0]) <= 5.0
+
+
 def test_an_app_is_used_by_pages_of_the_origin_that_is_named_alone(host: Host, visitor: Host) -> None:
     allow = "access-control-allow-origin"
     answer = fetch(visitor, url(host), "OPTIONS", headers={"Origin": ORIGIN})
