@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from testinfra.host import Host
 
 from probes import PROJECT, Answer, App, eventually, fetch, pid, play
 
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory"
 SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
+APPS = yaml.safe_load((INVENTORY / "host_vars" / "redis-debian.yml").read_text())["wsgi_apps"]
 NEAR, FAR = App("near", 8080, ""), App("far", 8081, "")
 UNIT, DATA, SECRETS = "valkey-server", "/var/lib/baremetal-redis", "/etc/baremetal-redis"
 SHARED_UNIT, SHARED_PASSWORD = "redis-server", "not-a-secret-in-a-test"
@@ -239,6 +241,28 @@ def test_what_cannot_work_is_refused_and_the_server_goes_on(ask: Ask, variables:
     code, printed = play("site.yml", "--limit=redis-debian", "--tags=redis", inventory=INVENTORY, **variables)
     assert code == 2
     assert says in printed
+    assert eventually(lambda: ready(ask, NEAR))
+
+
+def test_no_secret_is_shown_or_readable_to_others(host: Host, ask: Ask) -> None:
+    words = {name: f"not-a-{name}-in-a-test" for name in ("token", "web-password")}
+    words["redis-password"] = host.file(f"{SECRETS}/password").content_string.strip()
+    app = {**APPS[0], "environment": {**APPS[0]["environment"], "TOKEN": words["token"]}}
+    changed = {"wsgi_apps": [app, APPS[1]], "supervisor_web_password": words["web-password"]}
+    code, printed = play("site.yml", "--limit=redis-debian", "-vvv", "--diff", inventory=INVENTORY, **changed)
+    assert code == 0
+    assert "TOKEN" in printed
+    assert [name for name, word in words.items() if word in printed] == []
+    # A command is logged, so this one does not hold the words themselves.
+    encoded = base64.b64encode("\n".join(words.values()).encode()).decode()
+    host.check_output("sh -c %s", f"umask 077; echo {encoded} | base64 -d > /root/words")
+    grep = "grep -rlsF --devices=skip -f /dev/stdin /dev/shm /etc /home /opt /run /srv /tmp /usr/local /var"
+    holders = host.check_output("sh -c %s", f"{grep} < /root/words").split()
+    assert {f"/srv/wsgi/near/releases/{NEAR.release(host)}/environment", f"{SECRETS}/password"} <= set(holders)
+    processes = "/proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+    assert host.run("runuser -u nobody -- sh -c %s < /root/words", f"{grep} {processes}").stdout == ""
+    assert host.run("sh -c %s", "journalctl --quiet --no-pager | grep -F -f /root/words").stdout == ""
+    host.check_output("rm /root/words")
     assert eventually(lambda: ready(ask, NEAR))
 
 
