@@ -35,7 +35,7 @@ def status_table(hosts: list[str], answers: Mapping[str, Any]) -> list[str]:
     return table(
         COLUMNS,
         (
-            {**row, "host": host, "disk": megabytes(row)}
+            {**row, "host": host, "disk": megabytes(row), "nginx": front(row), "health": health(row)}
             for host, answer in found.items()
             for row in (answer if "rows" in answer else SILENT)["rows"]
         ),
@@ -45,6 +45,17 @@ def status_table(hosts: list[str], answers: Mapping[str, Any]) -> list[str]:
 def megabytes(row: Mapping[str, Any]) -> str:
     """Return the size of an app's releases in words."""
     return f"{row['disk'] / 1e6:.0f} MB" if "disk" in row else ""
+
+
+def front(row: Mapping[str, Any]) -> str:
+    """Return how the web server is, and whether it leads to the app."""
+    hidden = row.get("release", "none") != "none" and not row.get("published", True)
+    return f"{row['nginx']}, not published" if hidden else row.get("nginx", "")
+
+
+def health(row: Mapping[str, Any]) -> str:
+    """Return how the app is, and whether anybody describes it."""
+    return row["health"] if row.get("described", True) else f"no entry in wsgi_apps, {row['health']}"
 
 
 class FilterModule:

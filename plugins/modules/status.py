@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: status
 short_description: Tell how the apps of a host are
 description:
-  - Reads the live release, its programs and their health, who holds the lock, and whether nginx runs. Changes nothing.
+  - Reads the live release, its programs and their health, who holds the lock, whether nginx runs, and whether it
+    publishes the app. Changes nothing.
   - Goes by what is on the host alone, so it needs no description of an app.
 options:
   apps:
@@ -18,6 +19,12 @@ options:
     type: list
     elements: str
     required: true
+  described:
+    description: >-
+      Names of all apps that the host is to have. An app that the host has and that is not among them gets a row after
+      those of O(apps). Without it there are no such rows.
+    type: list
+    elements: str
   root:
     description: Directory below which each app has its home.
     type: path
@@ -37,6 +44,11 @@ EXAMPLES = r"""
 - name: Ask
   baremetal.web.status:
     apps: [shop]
+
+- name: Ask for apps that are no longer described
+  baremetal.web.status:
+    apps: []
+    described: [shop]
 """
 
 RETURN = r"""
@@ -44,12 +56,24 @@ rows:
   description: >-
     One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(warm) (the former
     release while it still runs), C(disk) (bytes that all releases use), C(lock) (who holds it and why), C(nginx) and
-    C(health); C(slots) says how the web server was told to reach each slot.
+    C(health); C(slots) says how the web server was told to reach each slot, C(published) whether it leads to the app,
+    and C(described) whether the app is among O(described).
   type: list
   elements: dict
   returned: always
+described:
+  description: O(described) itself, by which an answer can be kept for one description.
+  type: list
+  elements: str
+  returned: when O(described) is given
+databases:
+  description: Units of the databases that this collection has brought to the host.
+  type: list
+  elements: str
+  returned: always
 """
 
+import os
 import time
 from contextlib import suppress
 from typing import Any
@@ -61,7 +85,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.activation import Ac
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, size
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils.web_server import in_front
+from ansible_collections.baremetal.web.plugins.module_utils.web_server import configuration, in_front, publishes
 
 
 def row(home: Home) -> dict[str, Any]:
@@ -98,26 +122,49 @@ def nginx_state(module: AnsibleModule) -> str:
     return module.run_command(["systemctl", "is-active", "nginx"])[1].strip()
 
 
+def others(described: list[str], root: str) -> list[Home]:
+    """Return the homes of the apps that the ledger notes and nobody describes."""
+    wanted = {Home(name, root).path for name in described}
+    # One whose app was removed is there for its data alone, and has no user.
+    noted = (path for path, note in ledger.read().get("app", {}).items() if note["user"] and path not in wanted)
+    return [Home(os.path.basename(path), os.path.dirname(path)) for path in sorted(noted)]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "str", "required": True},
+            "described": {"type": "list", "elements": "str"},
             "root": {"type": "path", "default": "/srv/wsgi"},
             "patience": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
-    homes = [Home(name, module.params["root"]) for name in module.params["apps"]]
+    root, described = module.params["root"], module.params["described"]
+    homes = [Home(name, root) for name in module.params["apps"]]
+    undescribed = [] if described is None else others(described, root)
+    homes += undescribed
     end = time.monotonic() + module.params["patience"]
     rows = [row(home) for home in homes]
-    while any(row["health"] != "healthy" for row in rows) and time.monotonic() < end:
+    while any(row["health"] != "healthy" for row in rows[: len(rows) - len(undescribed)]) and time.monotonic() < end:
         time.sleep(0.5)
         rows = [row(home) for home in homes]
-    nginx = nginx_state(module)
+    nginx = nginx_state(module) if homes else ""
+    text = configuration(module, ledger.read()) if homes else ""
     more = [
-        {"nginx": nginx, "disk": size(home.releases), "lock": lock(home), "slots": home.endpoints()} for home in homes
+        {
+            "nginx": nginx,
+            "published": publishes(text, home.path),
+            "described": home not in undescribed,
+            "disk": size(home.releases),
+            "lock": lock(home),
+            "slots": home.endpoints(),
+        }
+        for home in homes
     ]
-    module.exit_json(changed=False, rows=[{**one, **rest} for one, rest in zip(rows, more)])
+    databases = sorted({note["unit"] for note in ledger.read().get("data", {}).values()} - {""})
+    found = {"databases": databases, "rows": [{**one, **rest} for one, rest in zip(rows, more)]}
+    module.exit_json(changed=False, **found, **({} if described is None else {"described": described}))
 
 
 if __name__ == "__main__":

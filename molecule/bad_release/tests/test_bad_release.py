@@ -88,8 +88,6 @@ def good() -> Iterator[None]:
     code, _ = play("site.yml", LIMIT, wsgi_apps=[*apps(), stamped("stamped")])
     assert code == 0
     yield
-    code, _ = play("site.yml", LIMIT, wsgi_apps=apps())
-    assert code == 0
     code, _ = play("playbooks/remove.yml", LIMIT, remove="stamped", confirm="stamped", remove_data=True)
     assert code == 0
 

@@ -83,10 +83,27 @@ def test_a_site_that_moves_leaves_nothing_listening_behind(host: Host, neighbour
     assert HELLO.release(host) == release
 
 
-def test_an_app_that_is_no_longer_named_is_no_longer_published(host: Host, neighbour: Host) -> None:
-    converge(host, apps()[1:])
+def test_an_app_that_is_no_longer_named_stays_published_until_that_is_said(host: Host, neighbour: Host) -> None:
+    limit, left = f"--limit={name(host)}", apps()[1:]
+    code, output = play("site.yml", limit, wsgi_apps=left)
+    assert code == 2
+    assert f"app hello is published on {name(host)}, and wsgi_apps of {name(host)} names evented, second." in output
+    assert HELLO.answers(host, client=neighbour)
+    # A run for another app has no need to change the sites.
+    code, output = play("site.yml", limit, "--tags=wsgi", wsgi_apps=left, app="second")
+    assert code == 0
+    assert f"The sites of {name(host)} stay as they are." in output
+    assert HELLO.answers(host, client=neighbour)
+    code, _ = play("site.yml", limit, "--tags=wsgi", wsgi_apps=left, unpublish="hello")
+    assert code == 0
     assert fetch(neighbour, HELLO.url(host)).status == 404
     assert SECOND.answers(host, client=neighbour)
+    code, output = play("playbooks/status.yml", limit, wsgi_apps=left)
+    assert code == 2
+    assert f"hello on {name(host)}: wsgi_apps of {name(host)} does not name it" in output
+    code, output = play("playbooks/status.yml", limit)
+    assert code == 2
+    assert f"hello on {name(host)}: the web server's configuration does not lead to it." in output
 
 
 def test_an_app_may_listen_on_an_address_of_its_own_as_well(host: Host, neighbour: Host) -> None:

@@ -68,8 +68,6 @@ def published() -> Iterator[None]:
     code, _ = play("site.yml", "--limit=wsgi", **described())
     assert code == 0
     yield
-    code, _ = play("site.yml", "--limit=wsgi", "--tags=wsgi", wsgi_apps=apps())
-    assert code == 0
     code, _ = play("playbooks/remove.yml", "--limit=wsgi", remove=APP, confirm=APP, remove_data=True)
     assert code == 0
 
