@@ -18,7 +18,12 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.baremetal.web.plugins.module_utils.staging import LAUNCHERS, SERVER, SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, app_requirements, open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import (
+    Tree,
+    app_requirements,
+    open_app,
+    wants_packages,
+)
 from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
 from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
 
@@ -86,9 +91,11 @@ class ActionModule(UploadingAction):
         own = {key: args.pop(key, None) for key in OWN}
         app = json.loads(json.dumps(args["app"]))
         # The host needs to know neither where the source is nor any credentials in its address.
-        with open_source(app.pop("source"), app.pop("search"), app["python"]["requirements"]) as tree:
+        with open_app(app, app.pop("search")) as tree:
+            del app["source"]
             app["wheel"] = tree.wheel
             requirements = self._requirements(app, tree)
+            app["python"].pop("requirements_path", None)
             # The host gets what was checked, and never reads the file itself.
             app["python"]["requirements"] = REQUIREMENTS if requirements else ""
             environment = app["program"]["environment"]
@@ -162,7 +169,7 @@ class ActionModule(UploadingAction):
 
     def _requirements(self, app: dict[str, Any], tree: Tree) -> dict[str, str]:
         """Return the files that hosts install from, all lines decided."""
-        if not app["python"]["requirements"]:
+        if not wants_packages(app["python"]):
             return {}
         try:
             return app_requirements(tree, app["python"]).files()

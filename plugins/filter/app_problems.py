@@ -10,7 +10,8 @@ name: app_problems
 short_description: List what cannot work in wsgi_apps
 description:
   - Checks types and keys against the argument spec of the role C(baremetal.web.wsgi), then the relations between
-    values, then the requirements of sources that are on the controller, without asking any host.
+    values, then the sources and their requirements, without asking any host. A source that cannot be reached is left
+    to the release.
 positional: inventory_directory
 extends_documentation_fragment:
   - baremetal.web.apps
@@ -22,14 +23,14 @@ author: The baremetal.web authors (@baremetal-web)
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import requirement_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import source_problems
 
 
 def app_problems(apps: Any, inventory_directory: str | None = None, *, names: list[str]) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
     search = search_path(inventory_directory)
     completed, problems = examine(apps, search, names)
-    return problems or [problem for app in completed for problem in requirement_problems(app, search)]
+    return problems or [problem for app in completed for problem in source_problems(app, search)]
 
 
 class FilterModule:

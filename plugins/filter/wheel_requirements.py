@@ -31,7 +31,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     servers,
 )
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import app_requirements, open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import app_requirements, open_app, wants_packages
 
 STACK = ("python/files/tools.txt", "supervisor/files/requirements.txt")
 
@@ -50,13 +50,13 @@ def _of_app(app: Mapping[str, Any], search: list[str]) -> Iterator[dict[str, str
     python = app["python"]
     lock = servers().variant(app["server"]["kind"], app["server"]["worker_class"], app["interface"])["lock"]
     yield {"name": lock, "text": _read(f"wsgi/files/servers/{lock}"), "version": python["version"]}
-    if python["requirements"]:
-        with open_source(app["source"], search, python["requirements"]) as tree:
+    if wants_packages(python):
+        with open_app(app, search) as tree:
             try:
                 text = app_requirements(tree, python).files()[REQUIREMENTS]
             except AnsibleError as error:
                 raise AnsibleFilterError(f"app {app['name']}: {error}") from None
-        name = f"app {app['name']}, {python['requirements']}"
+        name = f"app {app['name']}, {python['requirements_path'] or python['requirements']}"
         yield {"name": name, "text": text, "version": python["version"]}
 
 

@@ -440,10 +440,23 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
         yield f"source has {' and '.join(sorted(given)) or 'no key'}; give exactly one of path, git, archive, wheel"
         return
     ((kind, value),) = given.items()
-    requirements = app["python"]["requirements"]
-    way_out = 'or set requirements: "" for an app without dependencies'
+    requirements, own = app["python"]["requirements"], app["python"]["requirements_path"]
+    default = role_options("wsgi")["wsgi_apps"]["options"]["python"]["options"]["requirements"]["default"]
+    way_out = (
+        "or name a file of the controller in python.requirements_path. "
+        'For an app without dependencies set requirements: ""'
+    )
+    if own and requirements not in ("", default):
+        yield f"python.requirements is {requirements!r} and python.requirements_path {own!r}; give one of them"
+    if own and not os.path.isfile(find_path(own, search) or ""):
+        yield f"python.requirements_path names {own!r}, which is no file on the controller {_looked_in(search)}"
+    if own:
+        requirements = ""
     if kind != "wheel" and (os.path.isabs(requirements) or ".." in requirements.split("/")):
-        yield f"python.requirements is {requirements!r}; it must be a path inside the source, such as requirements.txt"
+        yield (
+            f"python.requirements is {requirements!r}; it must be a path inside the source, such as requirements.txt, "
+            f"{way_out}"
+        )
     elif kind == "path":
         found = find_path(value, search)
         if found is None or not os.path.isdir(found):

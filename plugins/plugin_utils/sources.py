@@ -28,6 +28,7 @@ from ansible_collections.baremetal.web.plugins.module_utils import archives
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+    SOURCES,
     file_name,
     find_path,
     in_bytes,
@@ -55,6 +56,7 @@ IGNORED = frozenset(
     )
 )
 SUBMODULE = "160000"
+ASKED = "requirements"  # the controller's files, as they were at the beginning of the run
 # How the files of Git LFS come into each kind of source.
 _WITHOUT_POINTERS = {
     "path": "Run `git lfs pull` in the directory",
@@ -76,6 +78,10 @@ _LOCAL = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH) ", re.MULTILINE)
 
 
+class UnreachableError(AnsibleError):
+    """A source that is elsewhere cannot be had."""
+
+
 class Tree:
     """What is brought to a host, as it was when the run first asked for it."""
 
@@ -87,6 +93,8 @@ class Tree:
         self.version: str = about["version"]
         self.commit: str = about["commit"]
         self.wheel: str = about["wheel"]
+        self._asked: str = about["asked"]
+        self._kind: str = about["kind"]
         self._files: list[str] = about["files"]
         self._digest: str = about["digest"]
 
@@ -106,9 +114,12 @@ class Tree:
             return stream.read()
 
     def requirements(self, name: str, *, builds: bool) -> Requirements:
-        """Return what a requirements file of the tree wants; raise AnsibleError with what cannot be allowed."""
+        """Return what a requirements file wants, of the controller or of the tree; raise AnsibleError with problems."""
+        read, kind_of = in_directory(self.root)
+        if self._asked:
+            name, read = self._asked, in_directory(os.path.join(self._place, ASKED))[0]
         try:
-            found = Reader(*in_directory(self.root), builds=builds).file(name)
+            found = Reader(read, kind_of, builds=builds).file(name)
         except FileNotFoundError:
             raise AnsibleError(self._lacks(name)) from None
         except PermissionError:
@@ -119,11 +130,15 @@ class Tree:
 
     def _lacks(self, name: str) -> str:
         others = [other for other in OTHER_FORMATS if other in self._files]
+        why = {
+            "path": "git does not track it. `git add` lets it belong to the app" if self.commit else "Create it",
+            "git": f"Commit {self.commit[:12]} has no such file. Commit one",
+            "archive": "The archive has no such file. Pack one into it",
+        }.get(self._kind, "Create it")
         way_out = f" It has {others[0]}: {other_format(others[0])}" if others else ""
-        git = " git does not track such a file, which a new one is after `git add`." if self.commit else ""
         return (
-            f"python.requirements names {name!r}, which the source does not have.{git}{way_out} Create it, or set "
-            'requirements: "" for an app without dependencies.'
+            f"python.requirements names {name!r}, which the source does not have.{way_out} {why}, or name a file of "
+            'the controller in python.requirements_path. For an app without dependencies set requirements: "".'
         )
 
     def pack(self, target: str) -> None:
@@ -140,8 +155,8 @@ class Tree:
 
 @contextlib.contextmanager
 def open_source(source: dict[str, Any], search: list[str], requirements: str = "") -> Iterator[Tree]:
-    """Provide the tree of a resolved ``source``; a wheel comes with the file ``requirements``, at the tree's top."""
-    wanted = json.dumps([source, search, requirements if source.get("wheel") else ""], sort_keys=True)
+    """Provide the tree of a ``source``; ``requirements`` is a file of the controller in place of its own."""
+    wanted = json.dumps([source, search, requirements], sort_keys=True)
     key = hashlib.sha256(wanted.encode()).hexdigest()[:16]
     # The forks of a run share this directory, and Ansible removes it at the end.
     place = os.path.join(constants.DEFAULT_LOCAL_TMP, "baremetal.web", key)
@@ -152,34 +167,48 @@ def open_source(source: dict[str, Any], search: list[str], requirements: str = "
             # Who waited for an attempt that failed has the same answer; it is not worth waiting again.
             if os.path.exists(failure) and os.path.getmtime(failure) >= asked:
                 with open(failure, encoding="utf-8") as stream:
-                    raise AnsibleError(stream.read())
+                    kind, said = json.load(stream)
+                raise (UnreachableError if kind == "UnreachableError" else AnsibleError)(said)
             try:
                 _bring_together(source, search, requirements, place)
             except AnsibleError as error:
                 with open(failure, "w", encoding="utf-8") as stream:
-                    stream.write(str(error))
+                    json.dump([type(error).__name__, str(error)], stream)
                 raise
     yield Tree(place)
 
 
-def requirement_problems(app: dict[str, Any], search: list[str]) -> list[str]:
-    """Find what an app's requirements cannot have, where the source is on the controller already."""
-    source, python = app["source"], app["python"]
-    packed = source.get("archive") or source.get("wheel") or {}
-    if not python["requirements"] or not (source.get("path") or packed.get("path")):
-        return []
+def open_app(app: dict[str, Any], search: list[str]) -> contextlib.AbstractContextManager[Tree]:
+    """Provide the tree of an app; what the controller has to say of its requirements comes with it."""
+    python = app["python"]
+    path = python.get("requirements_path") or (python["requirements"] if app["source"].get("wheel") else "")
+    return open_source(app["source"], search, path if wants_packages(python) else "")
+
+
+def wants_packages(python: dict[str, Any]) -> bool:
+    """Tell whether an app names requirements at all."""
+    return bool(python.get("requirements_path") or python["requirements"])
+
+
+def source_problems(app: dict[str, Any], search: list[str]) -> list[str]:
+    """Find what is wrong with an app's source and its requirements, before a host is asked.
+
+    A source that cannot be reached now is said when the app is staged, so other apps go on.
+    """
     try:
-        with open_source(source, search, python["requirements"]) as tree:
-            app_requirements(tree, python)
+        with open_app(app, search) as tree:
+            if wants_packages(app["python"]):
+                app_requirements(tree, app["python"])
+    except UnreachableError:
+        return []
     except AnsibleError as error:
         return [f"app {app['name']}: {line}" for line in str(error).splitlines()]
     return []
 
 
 def app_requirements(tree: Tree, python: dict[str, Any]) -> Requirements:
-    """Return what an app wants to have installed; that of a wheel is a file beside it."""
-    name = os.path.basename(python["requirements"]) if tree.wheel else python["requirements"]
-    return tree.requirements(name, builds=python["source_builds_enabled"])
+    """Return what an app wants to have installed."""
+    return tree.requirements(python["requirements"], builds=python["source_builds_enabled"])
 
 
 def fetch_once(packed: dict[str, Any], search: list[str]) -> str:
@@ -208,7 +237,10 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
     root = os.path.join(place, "tree")
     shutil.rmtree(root, ignore_errors=True)
     os.mkdir(root)
-    about: dict[str, Any] = {"root": root, "version": "", "commit": "", "wheel": ""}
+    about: dict[str, Any] = {"root": root, "version": "", "commit": "", "wheel": "", "asked": ""}
+    about["kind"] = next(kind for kind in SOURCES if source.get(kind))
+    if requirements:
+        about["asked"] = _keep_requirements(_found(requirements, search), os.path.join(place, ASKED))
     bounds = _bounds(source)
     with tempfile.TemporaryDirectory(dir=place) as work:
         if source.get("path"):
@@ -218,7 +250,7 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
         elif source.get("archive"):
             about |= _from_archive(_fetch(source["archive"], search, work, bounds), root, bounds)
         else:
-            about |= _from_wheel(_fetch(source["wheel"], search, work, bounds), requirements, search, root, bounds)
+            about |= _from_wheel(_fetch(source["wheel"], search, work, bounds), root, bounds)
         if not source.get("lfs_pointers_enabled"):
             _refuse_pointers(source, about)
     about["digest"] = _digest(about["root"], about["files"])
@@ -318,8 +350,7 @@ def _walk(root: str, ignored: frozenset[str] = frozenset()) -> Iterator[str]:
             with _named("the source cannot be used"):
                 archives.Bounds().take(os.path.relpath(directory, root) + "/…", 0)
         links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-        wanted = [name for name in directories if name not in links and name not in ignored]
-        directories[:] = sorted(name for name in wanted if not (ignored and name.endswith(".egg-info")))
+        directories[:] = sorted(name for name in directories if name not in links and name not in ignored)
         for name in sorted([*names, *links]):
             if name not in ignored and not (ignored and name.endswith((".pyc", ".pyo"))):
                 yield os.path.relpath(os.path.join(directory, name), root)
@@ -517,7 +548,10 @@ def _mirror(repo: str) -> Iterator[str]:
         if not os.path.isdir(mirror):
             _git("init", "--quiet", "--bare", "--template=", mirror)
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{DEFAULT_BRANCH}")
-        _git("fetch", "--quiet", "--prune", "--force", "--no-tags", "--", repo, *refs, cwd=mirror)
+        try:
+            _git("fetch", "--quiet", "--prune", "--force", "--no-tags", "--", repo, *refs, cwd=mirror)
+        except AnsibleError as error:
+            raise UnreachableError(str(error)) from None
         yield mirror
 
 
@@ -577,17 +611,29 @@ def _from_archive(archive: str, target: str, bounds: archives.Bounds) -> dict[st
     return {"root": target, "files": files, "version": version}
 
 
-def _from_wheel(
-    wheel: str, requirements: str, search: list[str], target: str, bounds: archives.Bounds
-) -> dict[str, Any]:
-    """Put a wheel, and the requirements that it cannot hold itself, into a directory."""
+def _from_wheel(wheel: str, target: str, bounds: archives.Bounds) -> dict[str, Any]:
     name = os.path.basename(wheel)
     with _named(f"{name} cannot be installed"):
         archives.check_zip(wheel, bounds)
     shutil.copyfile(wheel, os.path.join(target, name))
-    if requirements:
-        shutil.copyfile(_found(requirements, search), os.path.join(target, os.path.basename(requirements)))
     return {"files": list(_walk(target)), "version": wheel_version(name), "wheel": name}
+
+
+def _keep_requirements(path: str, target: str) -> str:
+    """Copy a requirements file of the controller, and those that it names; return its name in the copy."""
+    directory, name = os.path.split(os.path.realpath(path))
+    read, kind_of = in_directory(directory)
+
+    def keep(name: str) -> bytes | None:
+        data = read(name)
+        if data is not None:
+            os.makedirs(os.path.dirname(os.path.join(target, name)), exist_ok=True)
+            with open(os.path.join(target, name), "wb") as stream:
+                stream.write(data)
+        return data
+
+    Reader(keep, kind_of).file(name)
+    return name
 
 
 def _fetch(packed: dict[str, Any], search: list[str], directory: str, bounds: archives.Bounds) -> str:
@@ -608,7 +654,7 @@ def _fetch(packed: dict[str, Any], search: list[str], directory: str, bounds: ar
                         raise bounds.too_large()
         except (OSError, ValueError, HTTPException) as error:
             said = without_credentials(str(error))
-            raise AnsibleError(f"{without_credentials(packed['url'])} cannot be fetched: {said}") from None
+            raise UnreachableError(f"{without_credentials(packed['url'])} cannot be fetched: {said}") from None
         except archives.ArchiveError as error:
             raise AnsibleError(f"{without_credentials(packed['url'])} cannot be used: {error}") from None
     else:

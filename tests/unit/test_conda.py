@@ -169,7 +169,7 @@ def test_an_app_of_conda_has_its_interpreter_there_and_one_of_the_system_is_desc
     apps = [{**APP, "python": {"provider": "conda"}}, {**APP, "name": "other", "site": {"prefix": "/other"}}]
     first, other = resolve(apps, root="/srv/wsgi", search=[str(ROOT)], conda={"prefix": "/srv/conda"}, **host)["apps"]
     assert first["python"]["interpreter"] == "/srv/conda/envs/python3.13/bin/python"
-    assert other["python"].keys() == {"version", "requirements", "source_builds_enabled"}
+    assert other["python"].keys() == {"version", "requirements", "requirements_path", "source_builds_enabled"}
 
 
 def test_an_interpreter_that_conda_has_not_made_yet_is_named() -> None:

@@ -8,8 +8,10 @@ import http.server
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -24,9 +26,15 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleError
 
+from ansible_collections.baremetal.web.plugins.filter.app_problems import app_problems
 from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp, sources
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import Tree, open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils.sources import (
+    Tree,
+    app_requirements,
+    open_app,
+    open_source,
+)
 from conftest import run_ansible
 
 FORK = multiprocessing.get_context("fork")  # as Ansible starts its workers
@@ -101,7 +109,7 @@ def names(root: Path) -> list[str]:
     "litter",
     [
         *(".git/HEAD", ".venv/bin/python", "venv/bin/python", "shop/__pycache__/a.pyc", "shop/a.pyc", ".env"),
-        *("node_modules/a/index.js", "shop.egg-info/PKG-INFO", ".pytest_cache/x", "shop/.mypy_cache/x", ".tox/py/x"),
+        *("node_modules/a/index.js", ".pytest_cache/x", "shop/.mypy_cache/x", ".tox/py/x"),
     ],
 )
 def test_what_does_not_belong_into_a_release_is_left_out(tree: Path, digest: Digest, litter: str) -> None:
@@ -870,8 +878,8 @@ def test_a_wheel_comes_with_the_requirements_of_the_controller(tmp_path: Path) -
     source = {"wheel": {"path": wheel.name, "checksum": sha256(wheel)}}
     tree = look(source, tmp_path, requirements="locks/hello.txt")
     assert (tree.wheel, tree.version, tree.commit) == (wheel.name, "1.2", "")
-    assert list(tree.files()) == ["hello.txt", wheel.name]
-    assert tree.read("hello.txt") == "flask==3.1\n"
+    assert list(tree.files()) == [wheel.name]
+    assert tree.requirements("", builds=False).files() == {"requirements.txt": "flask==3.1\n"}
     assert (Path(tree.root) / tree.wheel).read_bytes() == wheel.read_bytes()
     assert list(look(source, tmp_path).files()) == [wheel.name]
 
@@ -889,6 +897,105 @@ def test_only_a_wheel_is_a_wheel(pack: Callable[..., Path], tree: Path, kind: st
     archive = pack("zip")
     source = {"path": str(tree)} if kind == "path" else {"archive": {"path": str(archive), "checksum": sha256(archive)}}
     assert look(source).wheel == ""
+
+
+# --- requirements
+
+
+def describe(source: dict[str, Any], **python: Any) -> dict[str, Any]:
+    entry = {"name": "shop", "source": source, "entrypoint": "shop:app", "python": python}
+    (completed,), problems = examine([entry], [], ["web1"])
+    assert problems == []
+    return completed
+
+
+KIND_OF_SOURCE = pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (lambda top, kind: as_path(top, kind), "", "which is not in .*create it"),
+        (lambda top, kind: as_git(top, kind), "", "Commit [0-9a-f]{12} has no such file"),
+        (lambda top, kind: as_archive(top, kind), "gztar", "The archive has no such file"),
+        (lambda top, kind: as_wheel(top, kind), "", "a wheel does not bring its own"),
+    ],
+    ids=["path", "git", "archive", "wheel"],
+)
+
+
+@KIND_OF_SOURCE
+def test_requirements_that_a_source_lacks_are_refused_before_a_host_is_asked_and_can_be_the_controllers(
+    tree: Path, tmp_path: Path, make: Callable[..., Any], kind: str, said: str, new_run: Callable[[], Path]
+) -> None:
+    source = make(tree, kind)
+    entry = {"name": "shop", "source": source, "entrypoint": "shop:app"}
+    (problem,) = app_problems([entry], None, names=["web1"])
+    assert re.search(f"python.requirements names 'requirements.txt', .*{said}.*python.requirements_path", problem)
+    (tmp_path / "locks" / "more").mkdir(parents=True)
+    (tmp_path / "locks" / "shop.txt").write_text("-r more/base.txt\njinja2\n")
+    (tmp_path / "locks" / "more" / "base.txt").write_text("flask\n")
+    app = describe(source, requirements_path=str(tmp_path / "locks" / "shop.txt"))
+    new_run()
+    with open_app(app, []) as opened:
+        (tmp_path / "locks" / "more" / "base.txt").write_text("meanwhile\n")
+        assert app_requirements(opened, app["python"]).files() == {"requirements.txt": "flask\njinja2\n"}
+
+
+@KIND_OF_SOURCE
+def test_a_line_that_is_not_allowed_is_named_by_file_and_line_before_a_host_is_asked(
+    tree: Path, tmp_path: Path, make: Callable[..., Any], kind: str, said: str
+) -> None:
+    for top in (tree, tmp_path):
+        (top / "base.txt").write_text("# first\n-e .\n")
+        (top / "requirements.txt").write_text("-r base.txt\n")
+    python = {"requirements": "requirements.txt"} if kind or "wheel" not in said else {"requirements_path": "base.txt"}
+    entry = {"name": "shop", "source": make(tree, kind), "entrypoint": "shop:app", "python": python}
+    (problem,) = app_problems([entry], str(tmp_path), names=["web1"])
+    assert problem.startswith("app shop: base.txt line 2: '-e .' is not allowed")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"git": {"repo": "http://127.0.0.1:1/repository", "version": "main"}},
+        {"archive": {"url": "http://127.0.0.1:1/shop.tar.gz", "checksum": f"sha256:{'0' * 64}"}},
+    ],
+)
+def test_a_source_that_cannot_be_reached_keeps_no_other_app_back(source: dict[str, Any]) -> None:
+    entry = {"name": "shop", "source": source, "entrypoint": "shop:app"}
+    assert app_problems([entry], None, names=["web1"]) == []
+    with pytest.raises(AnsibleError, match=r"failed|cannot be fetched"):
+        look(source)
+
+
+def test_a_file_that_git_does_not_track_is_named_as_such(repository: Repository) -> None:
+    (repository.path / "requirements.txt").write_text("flask\n")
+    entry = {"name": "shop", "source": {"path": str(repository.path)}, "entrypoint": "shop:app"}
+    (problem,) = app_problems([entry], None, names=["web1"])
+    assert "git does not track it. `git add` lets it belong to the app" in problem
+
+
+def test_only_one_requirements_file_can_be_given(tree: Path) -> None:
+    python = {"requirements": "other.txt", "requirements_path": "no/such.txt"}
+    entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app", "python": python}
+    problems = app_problems([entry], None, names=["web1"])
+    assert len(problems) == 2
+    assert "give one of them" in problems[0]
+    assert "python.requirements_path names 'no/such.txt', which is no file on the controller" in problems[1]
+
+
+@pytest.mark.parametrize("place", ["", "src"])
+@pytest.mark.parametrize("metadata", ["shop.egg-info", "shop-1.2.dist-info"])
+def test_the_metadata_of_a_package_in_the_source_is_found(
+    tree: Path, new_run: Callable[[], Path], place: str, metadata: str
+) -> None:
+    (tree / place / metadata).mkdir(parents=True)
+    name = "PKG-INFO" if "egg" in metadata else "METADATA"
+    (tree / place / metadata / name).write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.2\n")
+    for make, kind in ((as_path, ""), (as_archive, "gztar")):
+        new_run()
+        found = look(make(tree, kind))
+        command = [sys.executable, "-c", "import importlib.metadata as m; print(m.version('shop'))"]
+        environment = {"PYTHONPATH": str(Path(found.root) / place)}
+        assert subprocess.check_output(command, env=environment, text=True) == "1.2\n"
 
 
 # --- what stands for files that are elsewhere
