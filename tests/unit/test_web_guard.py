@@ -93,6 +93,8 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [program:sleeper]
 command = sleep 600
 startsecs = 0
+; Another signal is lost on a process that has not become its program yet.
+stopsignal = KILL
 """)
     arguments = [sys.executable, *command, "--nodaemon", f"--configuration={config}"]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
@@ -239,6 +241,10 @@ def test_no_page_of_others_can_frame_or_keep_it(web: WebUI) -> None:
     _, _, headers = web.ask()
     assert headers["x-frame-options"] == "DENY"
     assert headers["content-security-policy"] == "frame-ancestors 'none'"
+
+
+def test_it_is_supervisord_in_lists_of_processes(web: WebUI) -> None:
+    assert Path(f"/proc/{web.process.pid}/comm").read_text() == "supervisord\n"
 
 
 def test_guesses_are_counted_and_slow(unasked: WebUI) -> None:

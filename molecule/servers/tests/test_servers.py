@@ -1,6 +1,7 @@
 """The same app on every server: behind the web server, nobody can tell them apart."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,20 @@ def test_no_server_can_be_reached_but_through_the_web_server(host: Host, visitor
     for app in apps_of(host):
         if not app["server"].get("port"):
             assert host.run("runuser -u nobody -- ls /srv/wsgi/%s/run", app["name"]).rc != 0
+
+
+def test_nothing_listens_but_what_is_documented(host: Host) -> None:
+    listening = [line.split() for line in host.check_output("ss -ltnupH").splitlines()]
+    inside = [words for words in listening if words[4].startswith(("127.0.0.1:", "[::1]:"))]
+    outside = [words for words in listening if words not in inside]
+    assert {(words[0], words[6].split('"')[1]) for words in outside} == {("tcp", "nginx"), ("tcp", "sshd")}
+    ports = {
+        app["server"]["port"] + next_one for app in apps_of(host) for next_one in (0, 1) if "port" in app["server"]
+    }
+    assert {int(words[4].rpartition(":")[2]) for words in inside if words[0] == "tcp"} <= {9001, *ports}
+    sockets = host.check_output("find / -path /proc -prune -o -type s -user %s -print", "wsgi-gthread").split()
+    sockets += host.check_output("find / -path /proc -prune -o -type s -path '*wsgi*' -print").split()
+    assert [path for path in sockets if not re.fullmatch(r"/srv/wsgi/[^/]+/run/[^/]+(/[^/]+)?\.sock", path)] == []
 
 
 def test_every_server_runs_under_supervisord(host: Host) -> None:

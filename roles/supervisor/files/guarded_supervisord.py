@@ -254,6 +254,9 @@ class PasswordHandler(supervisor.http.supervisor_auth_handler):
 
 
 if __name__ == "__main__":
+    # The name in lists of processes; else it is Python's.
+    with open("/proc/self/comm", "w", encoding="ascii") as comm:
+        comm.write("supervisord")
     Server.names |= {name.lower() for name in sys.argv.pop(1).split(",") if name}
     supervisor.http.supervisor_af_inet_http_server = Server
     supervisor.http.supervisor_auth_handler = PasswordHandler
