@@ -94,7 +94,7 @@ class ActionModule(UploadingAction):
         with open_app(app, app.pop("search")) as tree:
             del app["source"]
             app["wheel"] = tree.wheel
-            requirements = self._requirements(app, tree)
+            requirements = self._requirements(app, tree, offline=bool(own["wheelhouse"]))
             app["python"].pop("requirements_path", None)
             # The host gets what was checked, and never reads the file itself.
             app["python"]["requirements"] = REQUIREMENTS if requirements else ""
@@ -167,12 +167,12 @@ class ActionModule(UploadingAction):
         former = lines(before["current"], before["current_version"])
         return {**shown, "before": "\n".join([*former, ""]), "after": "\n".join([*after, ""])}
 
-    def _requirements(self, app: dict[str, Any], tree: Tree) -> dict[str, str]:
+    def _requirements(self, app: dict[str, Any], tree: Tree, *, offline: bool) -> dict[str, str]:
         """Return the files that hosts install from, all lines decided."""
         if not wants_packages(app["python"]):
             return {}
         try:
-            return app_requirements(tree, app["python"]).files()
+            return app_requirements(tree, app["python"], offline=offline).files()
         except AnsibleError as error:
             raise AnsibleActionFail(
                 "\n".join(f"app {app['name']}: {line}" for line in str(error).splitlines())

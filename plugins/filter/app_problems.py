@@ -13,6 +13,11 @@ description:
     values, then the sources and their requirements, without asking any host. A source that cannot be reached is left
     to the release.
 positional: inventory_directory
+options:
+  wheelhouse:
+    description: The directory C(python_wheelhouse) of the hosts, which then ask no address; empty for none.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - baremetal.web.apps
   - baremetal.web.apps.search
@@ -26,11 +31,15 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine,
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import source_problems
 
 
-def app_problems(apps: Any, inventory_directory: str | None = None, *, names: list[str]) -> list[str]:
+def app_problems(
+    apps: Any, inventory_directory: str | None = None, *, names: list[str], wheelhouse: str = ""
+) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
     search = search_path(inventory_directory)
     completed, problems = examine(apps, search, names)
-    return problems or [problem for app in completed for problem in source_problems(app, search)]
+    return problems or [
+        problem for app in completed for problem in source_problems(app, search, offline=bool(wheelhouse))
+    ]
 
 
 class FilterModule:

@@ -53,7 +53,7 @@ def _of_app(app: Mapping[str, Any], search: list[str]) -> Iterator[dict[str, str
     if wants_packages(python):
         with open_app(app, search) as tree:
             try:
-                text = app_requirements(tree, python).files()[REQUIREMENTS]
+                text = app_requirements(tree, python, offline=True).files()[REQUIREMENTS]
             except AnsibleError as error:
                 raise AnsibleFilterError(f"app {app['name']}: {error}") from None
         name = f"app {app['name']}, {python['requirements_path'] or python['requirements']}"

@@ -461,8 +461,6 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
         found = find_path(value, search)
         if found is None or not os.path.isdir(found):
             yield f"source.path {value!r} is no directory on the controller {_looked_in(search)}"
-        elif requirements and not os.path.isfile(os.path.join(found, requirements)):
-            yield f"python.requirements names {requirements!r}, which is not in {found}; create it, {way_out}"
     elif kind == "git":
         signers = value["signers"]
         if signers and not os.path.isfile(find_path(signers, search) or ""):

@@ -139,6 +139,7 @@ _FLAGS = frozenset(("--require-hashes", "--no-index", "--pre", "--prefer-binary"
 
 _EXPORT = "uv pip compile --universal --generate-hashes {0} -o requirements.txt"
 _PDM_EXPORT = "pdm export --format requirements -o requirements.txt"
+_CONDA_EXPORT = "conda run --name NAME python -m pip list --format freeze > requirements.txt"
 # What other tools call their locks and descriptions, and the command that makes requirements of each.
 OTHER_FORMATS = {
     "uv.lock": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
@@ -147,13 +148,14 @@ OTHER_FORMATS = {
     "Pipfile": "pipenv requirements --hash > requirements.txt",
     "pdm.lock": _PDM_EXPORT,
     "pylock.toml": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
+    **dict.fromkeys(("environment.yml", "environment.yaml", "conda-lock.yml", "pixi.lock"), _CONDA_EXPORT),
     "setup.py": _EXPORT.format("setup.py"),
     "setup.cfg": _EXPORT.format("setup.cfg"),
 }
 
 _HASH = re.compile(r"(sha256):([0-9a-f]{64})|(sha384):([0-9a-f]{96})|(sha512):([0-9a-f]{128})")
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tlz", ".tar")
-_VCS = re.compile(r"(git|hg|svn|bzr)\+|git:", re.IGNORECASE)
+_VCS = re.compile(r"(git|hg|svn|bzr)\+|(git|ssh):|git@(?!https?:)[\w.-]+[:/]", re.IGNORECASE)
 _PATH = re.compile(r"(?P<path>[^\s;\[\]#'\"]+)(?P<extras>\[[A-Za-z0-9._, -]+\])?\s*(;(?P<marker>.*))?")
 
 
@@ -240,12 +242,17 @@ class Reader:
         *,
         builds: bool = False,
         option: str = "python.source_builds_enabled",
+        offline: bool = False,
     ):
-        """Read files by name; ``kind_of`` tells of a path in the source whether it is a "file" or a "directory"."""
+        """Read files by name; ``kind_of`` tells of a path in the source whether it is a "file" or a "directory".
+
+        ``offline`` is for hosts that ask no address.
+        """
         self._read = read
         self._kind_of = kind_of
         self._builds = builds
         self._option = option
+        self._offline = offline
         self._stack: list[str] = []
         self._strict = False
         self._found = Requirements()
@@ -350,7 +357,9 @@ class Reader:
 
     def _line(self, where: str, line: str, constraint: bool) -> None:
         shown = without_credentials(line[:100])
-        if "${" in line:
+        if line.endswith("\\"):
+            self._problem(where, f"{shown!r} ends in a backslash with spaces behind it. Take the spaces away.")
+        elif "${" in line:
             self._rule(where, shown, "variable")
         elif line.startswith("-"):
             self._option_line(where, shown, line, constraint)
@@ -395,6 +404,9 @@ class Reader:
         if plain.lower().endswith(_ARCHIVES) and "@" not in plain and "://" not in plain:
             self._path(where, shown, body, hashes, constraint)
             return
+        if _VCS.match(body):
+            self._rule(where, shown, "vcs")
+            return
         try:
             requirement = Requirement(body)
         except InvalidRequirement as error:
@@ -413,8 +425,7 @@ class Reader:
         while words:
             option, _sign, value = words.pop(0).partition("=")
             if option != "--hash":
-                known = _ALIASES.get(option, option)
-                self._rule(where, option, known if known == "--config-settings" else "--config-settings")
+                self._trailing(where, option)
                 return None
             value = value or (words.pop(0) if words else "")
             if not _HASH.fullmatch(value):
@@ -422,13 +433,21 @@ class Reader:
             hashes.append(value)
         return frozenset(hashes)
 
+    def _trailing(self, where: str, option: str) -> None:
+        """Refuse an option that stands behind a package."""
+        known = _ALIASES.get(option, option)
+        if known in RULES and RULES[known].decision == REFUSED:
+            self._rule(where, option, known)
+        elif known in RULES:
+            self._problem(where, f"{option!r} stands behind a package. Write it in a line of its own.")
+        else:
+            self._problem(where, f"{option!r} is no option that is known here. Correct it, or leave it out.")
+
     def _unnamed(
         self, where: str, shown: str, body: str, plain: str, hashes: frozenset[str], constraint: bool, error: str
     ) -> None:
         """Decide a line that does not begin with the name of a package."""
-        if _VCS.match(plain):
-            self._rule(where, shown, "vcs")
-        elif plain.startswith(("file:", "/", "~")):
+        if plain.startswith(("file:", "/", "~")):
             self._rule(where, shown, "file")
         elif "://" in plain:
             self._rule(where, shown, "unnamed")
@@ -457,6 +476,13 @@ class Reader:
             self._rule(where, shown, "login")
             return
         if not parts.path.lower().endswith(".whl") and not self._rule(where, shown, "sdist"):
+            return
+        if self._offline:
+            self._problem(
+                where,
+                f"{shown!r} names an address. With python_wheelhouse hosts ask none. Bring the wheel in the source, "
+                "such as ./wheels/NAME.whl, or name a version.",
+            )
             return
         if not hashes:
             self._problem(where, f"{shown!r} has no hash. Add --hash=sha256: and what sha256sum says of the file.")

@@ -113,13 +113,13 @@ class Tree:
         with open(os.path.join(self.root, name), encoding="utf-8") as stream:
             return stream.read()
 
-    def requirements(self, name: str, *, builds: bool) -> Requirements:
+    def requirements(self, name: str, *, builds: bool, offline: bool = False) -> Requirements:
         """Return what a requirements file wants, of the controller or of the tree; raise AnsibleError with problems."""
         read, kind_of = in_directory(self.root)
         if self._asked:
             name, read = self._asked, in_directory(os.path.join(self._place, ASKED))[0]
         try:
-            found = Reader(read, kind_of, builds=builds).file(name)
+            found = Reader(read, kind_of, builds=builds, offline=offline).file(name)
         except FileNotFoundError:
             raise AnsibleError(self._lacks(name)) from None
         except PermissionError:
@@ -131,7 +131,7 @@ class Tree:
     def _lacks(self, name: str) -> str:
         others = [other for other in OTHER_FORMATS if other in self._files]
         why = {
-            "path": "git does not track it. `git add` lets it belong to the app" if self.commit else "Create it",
+            "path": "git tracks none. Create it and `git add` it" if self.commit else "Create it",
             "git": f"Commit {self.commit[:12]} has no such file. Commit one",
             "archive": "The archive has no such file. Pack one into it",
         }.get(self._kind, "Create it")
@@ -190,15 +190,16 @@ def wants_packages(python: dict[str, Any]) -> bool:
     return bool(python.get("requirements_path") or python["requirements"])
 
 
-def source_problems(app: dict[str, Any], search: list[str]) -> list[str]:
+def source_problems(app: dict[str, Any], search: list[str], *, offline: bool = False) -> list[str]:
     """Find what is wrong with an app's source and its requirements, before a host is asked.
 
-    A source that cannot be reached now is said when the app is staged, so other apps go on.
+    ``offline`` says that hosts ask no index. A source that cannot be reached now is said when the app is staged, so
+    other apps go on.
     """
     try:
         with open_app(app, search) as tree:
             if wants_packages(app["python"]):
-                app_requirements(tree, app["python"])
+                app_requirements(tree, app["python"], offline=offline)
     except UnreachableError:
         return []
     except AnsibleError as error:
@@ -206,9 +207,9 @@ def source_problems(app: dict[str, Any], search: list[str]) -> list[str]:
     return []
 
 
-def app_requirements(tree: Tree, python: dict[str, Any]) -> Requirements:
+def app_requirements(tree: Tree, python: dict[str, Any], *, offline: bool = False) -> Requirements:
     """Return what an app wants to have installed."""
-    return tree.requirements(python["requirements"], builds=python["source_builds_enabled"])
+    return tree.requirements(python["requirements"], builds=python["source_builds_enabled"], offline=offline)
 
 
 def fetch_once(packed: dict[str, Any], search: list[str]) -> str:

@@ -52,7 +52,8 @@ def read_lock(text: str, what: str) -> list[Locked]:
     packages = []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line or line.startswith(("--", "-c ")):
+        # A wheel of the source comes with it.
+        if not line or line.startswith(("--", "-c ")) or re.match(r"\./\S+\.whl\b", line):
             continue
         hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
         try:

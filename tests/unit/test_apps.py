@@ -382,14 +382,6 @@ def test_an_environment_value_that_is_no_text_is_refused_by_name_and_not_shown(d
     assert "hunter2" not in problem
 
 
-def test_a_missing_requirements_file_is_named_with_the_place_and_the_way_out(describe: Describe, source: Path) -> None:
-    (problem,) = problems(describe(python={"requirements": "lock/web.txt"}))
-    assert problem.startswith("app shop: python.requirements ")
-    assert "'lock/web.txt'" in problem
-    assert str(source) in problem
-    assert 'requirements: ""' in problem
-
-
 def test_an_app_without_dependencies_needs_no_requirements_file(describe: Describe, source: Path) -> None:
     (source / "requirements.txt").unlink()
     assert problems(describe(python={"requirements": ""})) == []

@@ -57,6 +57,12 @@ def read(source: Path, text: str | bytes = "", *, name: str = "requirements.txt"
             f"a @ https://x.example/a-1-py3-none-any.whl {HASH}",
         ),
         ("\ufeffflask", "flask"),
+        ("\ufeff# only a comment\r\nflask # why\r\n", "flask"),
+        ("flask==1 \\\n  ; python_version < '4'", 'flask==1; python_version < "4"'),
+        (
+            "git @ https://x.example/git-1-py3-none-any.whl#sha256=" + "a" * 64,
+            f"git @ https://x.example/git-1-py3-none-any.whl {HASH}",
+        ),
     ],
 )
 def test_a_line_that_is_allowed_reaches_the_host(source: Path, line: str, written: str) -> None:
@@ -103,6 +109,19 @@ def test_what_would_be_built_is_allowed_by_the_option_alone(source: Path, line: 
         ("--use-feature fast-deps", "Leave the line out"),
         ("--frobnicate", "no option that is known"),
         ("flask --config-settings=a=b", "as a wheel"),
+        ("--config-settings a=b", "as a wheel"),
+        ("--trusted-host=x.example", "authority"),
+        ("flask --pre", "2.0rc1"),
+        ("flask -i https://x.example/simple", "python_index_url"),
+        ("flask -r other.txt", "line of its own"),
+        ("flask --no-deps", "no option that is known"),
+        ("flask==1 \\  ", "spaces behind it"),
+        ("flask==1; nonsense == 'x'", "no requirement"),
+        ("ssh://git@x.example/a.git", "neither git"),
+        ("git@x.example:a.git", "neither git"),
+        ("flask==${VERSION} # why", "its value"),
+        ("-r environment.yml", "pip list --format freeze"),
+        ("-r pdm.lock", "pdm export"),
         ("flask --global-option=a", "as a wheel"),
         ("git+https://x.example/a", "as? ?.*wheel"),
         ("a @ git+ssh://git@x.example/a", "git"),
@@ -213,6 +232,13 @@ def test_the_documentation_has_the_table_of_lines() -> None:
     for rule in RULES.values():
         instead = f" {rule.instead[0].upper()}{rule.instead[1:]}." if rule.instead else ""
         assert f"| {rule.example} | {words.get(rule.decision, 'no')} | {rule.why}{instead} |\n" in table
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "roles").rglob("files/**/*.txt")), ids=lambda path: path.name)
+def test_our_own_locks_obey_the_same_rules(lock: Path) -> None:
+    found = Reader(*in_directory(str(lock.parent))).file(lock.name)
+    assert found.problems == []
+    assert all(entry.hashes for entry in found.requirements)
 
 
 def wheel(directory: Path, name: str) -> str:

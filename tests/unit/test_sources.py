@@ -912,7 +912,7 @@ def describe(source: dict[str, Any], **python: Any) -> dict[str, Any]:
 KIND_OF_SOURCE = pytest.mark.parametrize(
     ("make", "kind", "said"),
     [
-        (lambda top, kind: as_path(top, kind), "", "which is not in .*create it"),
+        (lambda top, kind: as_path(top, kind), "", "Create it"),
         (lambda top, kind: as_git(top, kind), "", "Commit [0-9a-f]{12} has no such file"),
         (lambda top, kind: as_archive(top, kind), "gztar", "The archive has no such file"),
         (lambda top, kind: as_wheel(top, kind), "", "a wheel does not bring its own"),
@@ -970,7 +970,39 @@ def test_a_file_that_git_does_not_track_is_named_as_such(repository: Repository)
     (repository.path / "requirements.txt").write_text("flask\n")
     entry = {"name": "shop", "source": {"path": str(repository.path)}, "entrypoint": "shop:app"}
     (problem,) = app_problems([entry], None, names=["web1"])
-    assert "git does not track it. `git add` lets it belong to the app" in problem
+    assert "git tracks none. Create it and `git add` it, or name a file of the controller" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("uv.lock", "uv export"),
+        ("poetry.lock", "poetry export"),
+        ("Pipfile.lock", "pipenv requirements"),
+        ("pdm.lock", "pdm export"),
+        ("environment.yml", "pip list --format freeze"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["named", "beside"])
+def test_a_lock_of_another_tool_gets_the_command_that_makes_requirements_of_it(
+    tree: Path, name: str, command: str, named: bool
+) -> None:
+    (tree / name).touch()
+    python = {"requirements": name} if named else {}
+    entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app", "python": python}
+    (problem,) = app_problems([entry], None, names=["web1"])
+    assert f"{name} is no requirements file. `" in problem
+    assert command in problem
+
+
+def test_hosts_with_a_wheelhouse_are_not_sent_to_an_address(tree: Path) -> None:
+    line = f"a @ https://x.example/a-1-py3-none-any.whl --hash=sha256:{'a' * 64}\n"
+    (tree / "requirements.txt").write_text(line)
+    entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app"}
+    assert app_problems([entry], None, names=["web1"]) == []
+    (problem,) = app_problems([entry], None, names=["web1"], wheelhouse="house")
+    assert problem.startswith("app shop: requirements.txt line 1: 'a @ https://x.example/a-1-py3-none-any.whl")
+    assert "With python_wheelhouse hosts ask none" in problem
 
 
 def test_only_one_requirements_file_can_be_given(tree: Path) -> None:

@@ -59,6 +59,11 @@ def test_what_is_not_locked_is_refused_with_what_to_do(line: str) -> None:
         read_lock(f"{line}\n", "app hello")
 
 
+def test_a_wheel_of_the_source_is_none_of_the_wheelhouse() -> None:
+    (flask,) = read_lock(f"./wheels/a-1-py3-none-any.whl --hash=sha256:{HASH}\nflask==3 --hash=sha256:{HASH}\n", "x")
+    assert flask.name == "flask"
+
+
 def test_a_marker_of_the_python_version_is_the_hosts_not_the_controllers() -> None:
     old, new = read_lock(
         f"a==1 ; python_full_version < '3.11' --hash=sha256:{HASH}\n"

@@ -69,7 +69,7 @@ OF_THE_DESCRIPTION = {
     "bind": (0, {"server": {"bind": "127.0.0.1:80"}}, "server.bind is '127.0.0.1:80'; the port must be from 1024"),
     "workers": (0, {"server": {"workers": "0"}}, "server.workers is '0'; it must be auto, n, 2n+1, or a whole number"),
     "source": (0, {"source": {"path": "nowhere"}}, "source.path 'nowhere' is no directory on the controller"),
-    "requirements": (0, {"python": {"requirements": "none.txt"}}, "python.requirements names 'none.txt', which is not"),
+    "requirements": (0, {"python": {"requirements": "none.txt"}}, "python.requirements names 'none.txt', which"),
     "variable's name": (0, {"environment": {"A-B": "c"}}, "environment has the name 'A-B'"),
 }
 OF_THE_HOST = {
