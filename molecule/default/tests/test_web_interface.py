@@ -97,11 +97,11 @@ def test_a_browser_sees_a_program_running_and_its_log_through_the_tunnel(
 
 
 def test_a_browser_restarts_a_program_with_the_button(
-    browser: Chrome, connect: Callable[[str], Host], hello: App
+    browser: Chrome, connect: Callable[[str], Host], client: Host, hello: App
 ) -> None:
     host = connect("app-debian")
     before = hello.master(host)
     browser.get(f"http://admin:{password(host)}@{TUNNEL}/")
     browser.find_element(By.XPATH, f"//tr[.//a='{hello.program(host)}']//a[.='Restart']").click()
     eventually(lambda: hello.master(host) not in (0, before))
-    eventually(lambda: hello.answers(host, host))
+    eventually(lambda: hello.answers(host, client))
