@@ -7,9 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: deploy_summary
-short_description: Show how a deploy or a rollback of the fleet ended
+short_description: Make a table of how a deploy or a rollback of the fleet ended
 description:
-  - One line for each app of each host, which says where it came from, where it should go, and what is live now.
+  - Returns what the module M(baremetal.web.table) takes.
+  - One row for each app of each host, which says where it came from, where it should go, and what is live now.
   - In check mode it is the plan, and says what would start anew.
 positional: answers, plan
 extends_documentation_fragment: [baremetal.web.apps.hosts]
@@ -31,17 +32,16 @@ author: The baremetal.web authors (@baremetal-web)
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
-
 DONE = ("host", "app", "from", "to", "live now", "result", "seconds")
 # What was live before something was put right, if anything was, and what is live at the end.
 SEEN = ("deploy_found", "deploy_seen")
 PLAN = ("host", "app", "from", "to", "starts anew")
 
 
-def deploy_summary(hosts: list[str], answers: Mapping[str, Any], plan: bool = False) -> list[str]:
-    """Return the lines of the table, its head first."""
-    return table(PLAN if plan else DONE, (row for host in hosts for row in _rows(host, answers[host])))
+def deploy_summary(hosts: list[str], answers: Mapping[str, Any], plan: bool = False) -> dict[str, Any]:
+    """Return the table."""
+    rows = [row for host in hosts for row in _rows(host, answers[host])]
+    return {"columns": list(PLAN if plan else DONE), "rows": rows}
 
 
 def _rows(host: str, answers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: history_table
-short_description: Show what happened to the apps of the fleet as a table
-description: One line for each entry of the audit logs of all hosts, newest last.
+short_description: Make a table of what happened to the apps of the fleet
+description:
+  - One row for each entry of the audit logs of all hosts, newest last.
+  - Returns what the module M(baremetal.web.table) takes.
 positional: answers, lines
 extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
@@ -28,20 +30,20 @@ author: The baremetal.web authors (@baremetal-web)
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
-
 COLUMNS = ("time", "host", "app", "action", "result", "release", "previous", "version", "seconds", "by", "message")
 
 
-def history_table(hosts: list[str], answers: Mapping[str, Any], lines: int = 20) -> list[str]:
-    """Return the lines of the table, its head first."""
+def history_table(hosts: list[str], answers: Mapping[str, Any], lines: int = 20) -> dict[str, Any]:
+    """Return the table."""
     rows = [
-        {**row, "host": host, "app": result["item"], "seconds": total(row.get("seconds", ""))}
+        {"host": host, "app": result["item"], **row}
         for host in hosts
         for result in answers[host].get("history_answer", {}).get("results", [])
         for row in result.get("rows", [])
     ]
-    return table(COLUMNS, sorted(rows, key=lambda row: row["time"])[-lines:])
+    rows = sorted(rows, key=lambda row: row["time"])[-lines:]
+    shown = [{**row, "seconds": total(row.get("seconds", ""))} for row in rows]
+    return {"columns": list(COLUMNS), "rows": rows, "shown": shown}
 
 
 def total(seconds: Any) -> Any:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: status_table
-short_description: Show the answers of the hosts as a table
-description: One line for each app of each host; a host that did not answer has a line that says so.
+short_description: Make a table of the answers of the hosts
+description:
+  - One row for each app of each host; a host that did not answer has a row that says so.
+  - Returns what the module M(baremetal.web.table) takes.
 positional: answers
 extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
@@ -23,23 +25,20 @@ author: The baremetal.web authors (@baremetal-web)
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
-
 COLUMNS = ("host", "app", "release", "version", "commit", "since", "program", "warm", "disk", "lock", "nginx", "health")
 SILENT = {"rows": [{"health": "the host did not answer"}]}
 
 
-def status_table(hosts: list[str], answers: Mapping[str, Any]) -> list[str]:
-    """Return the lines of the table, its head first."""
+def status_table(hosts: list[str], answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table."""
     found = {host: answers[host].get("status_answer", {}) for host in hosts}
-    return table(
-        COLUMNS,
-        (
-            {**row, "host": host, "disk": megabytes(row), "nginx": front(row), "health": health(row)}
-            for host, answer in found.items()
-            for row in (answer if "rows" in answer else SILENT)["rows"]
-        ),
-    )
+    rows = [
+        {"host": host, **row}
+        for host, answer in found.items()
+        for row in (answer if "rows" in answer else SILENT)["rows"]
+    ]
+    shown = [{**row, "disk": megabytes(row), "nginx": front(row), "health": health(row)} for row in rows]
+    return {"columns": list(COLUMNS), "rows": rows, "shown": shown}
 
 
 def megabytes(row: Mapping[str, Any]) -> str:

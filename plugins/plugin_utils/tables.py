@@ -16,6 +16,4 @@ def table(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> list[s
     cells = [columns]
     cells += [tuple(readable(str(row.get(column, ""))).partition("\n")[0] for column in columns) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    # Spaces that hold together: in YAML, Ansible shows a long line folded where it has others.
-    return [line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]

@@ -15,9 +15,16 @@ from ansible_collections.baremetal.web.plugins.filter.status_table import status
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 from ansible_collections.baremetal.web.plugins.modules import status
+from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
 from conftest import A, B, Shop, StandIns
 
 Ask = Callable[..., dict[str, Any]]
+
+
+def shown(answer: dict[str, Any]) -> list[str]:
+    """Return the lines that people see."""
+    found = status_table(["web1"], {"web1": {"status_answer": answer}})
+    return table(tuple(found["columns"]), found["shown"])
 
 
 @pytest.fixture
@@ -139,7 +146,7 @@ def test_an_app_without_an_entry_has_a_row_and_is_refused_while_it_is_published(
     assert "-e remove=shop -e confirm=shop" in sentence
     assert orphan_problems(answer, "web1", ["blog"], ["shop"]) == []
     assert "shop on web1: wsgi_apps of web1 does not name it" in status_problems(answer["rows"], "web1")[1]
-    *_, line = status_table(["web1"], {"web1": {"status_answer": answer}})
+    *_, line = shown({"rows": answer["rows"]})
     assert " ".join(line.split()).endswith("no entry in wsgi_apps, healthy")
     publish(stand_ins, "")
     assert orphan_problems(look("blog"), "web1", ["blog"]) == []
@@ -164,7 +171,7 @@ def test_an_app_to_which_nginx_does_not_lead_is_not_as_it_should_be(shop: Shop, 
     row = ask()
     assert row["health"] == "healthy"
     assert "does not lead to it. Run site.yml" in status_problems([row], "web1")[0]
-    *_, line = status_table(["web1"], {"web1": {"status_answer": {"rows": [row]}}})
+    *_, line = shown({"rows": [row]})
     assert ", not published" in " ".join(line.split())
 
 

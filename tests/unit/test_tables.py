@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from ansible_collections.baremetal.web.plugins.filter.history_table import histo
 from ansible_collections.baremetal.web.plugins.filter.release_problems import release_problems
 from ansible_collections.baremetal.web.plugins.filter.role_default import role_default
 from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
+from conftest import run_ansible
 
 OLD, NEW = "a" * 12, "b" * 12
 
@@ -24,21 +27,18 @@ def answers(**values: Any) -> dict[str, Any]:
     return {"wsgi_selected": ["shop"], "wsgi_staged": {"shop": staged}, "deploy_found": seen(OLD), **values}
 
 
-def plain(line: str) -> str:
-    return line.replace("\N{NO-BREAK SPACE}", " ")
+def shown(found: dict[str, Any]) -> list[str]:
+    """Return the lines that people see of what a filter returns."""
+    return table(tuple(found["columns"]), found.get("shown", found["rows"]))
 
 
 def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in plain(line).split("  ") if cell]
+    return [cell.strip() for cell in line.split("  ") if cell]
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_a_text_is_its_first_line() -> None:
     lines = table(("a", "b"), [{"a": "long", "b": "one\ntwo"}, {"b": 2}])
-    assert [plain(line) for line in lines] == ["a     b", "long  one", "      2"]
-
-
-def test_a_line_has_no_space_at_which_it_could_be_folded() -> None:
-    assert not any(" " in line for line in table(("a", "b"), [{"a": "one two"}]))
+    assert lines == ["a     b", "long  one", "      2"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_line_has_no_space_at_which_it_could_be_folded() -> None:
     ],
 )
 def test_the_summary_says_what_is_live_and_what_became_of_it(values: dict[str, Any], live: str, result: str) -> None:
-    _, line = deploy_summary(["web1"], {"web1": answers(**values)})
+    _, line = shown(deploy_summary(["web1"], {"web1": answers(**values)}))
     assert cells(line)[0] == "web1"
     assert cells(line)[2] == OLD
     assert cells(line)[-2:] == [live, result]
@@ -62,7 +62,7 @@ def test_the_summary_says_what_is_live_and_what_became_of_it(values: dict[str, A
 
 def test_what_was_live_already_is_named_so() -> None:
     settled = {"shop": {"current": NEW, "release": NEW, "version": "v2", "settled": True}}
-    _, line = deploy_summary(["web1"], {"web1": answers(wsgi_staged=settled, deploy_seen=seen(NEW))})
+    _, line = shown(deploy_summary(["web1"], {"web1": answers(wsgi_staged=settled, deploy_seen=seen(NEW))}))
     assert cells(line)[-1] == "was live already"
 
 
@@ -70,7 +70,7 @@ def test_the_plan_names_all_that_starts_anew() -> None:
     programs = {"deploy_programs": {"shop": ["worker", "beat"]}}
     settled = {"shop": {"current": NEW, "release": NEW, "version": "v2", "settled": True}}
     hosts = {"web1": answers(**programs), "web2": answers(**programs, wsgi_staged=settled)}
-    _, first, second = deploy_summary(["web1", "web2"], hosts, plan=True)
+    _, first, second = shown(deploy_summary(["web1", "web2"], hosts, plan=True))
     assert cells(first)[-2:] == [f"{NEW} (v2)", "server, worker, beat"]
     assert cells(second)[-1] == "nothing"
 
@@ -81,7 +81,7 @@ def test_the_history_of_all_hosts_is_in_the_order_of_time() -> None:
         return {"history_answer": {"results": [{"item": "shop", "rows": rows}]}}
 
     hosts = {"web1": answer("10:00", "10:03"), "web2": answer("10:01", "10:02"), "web3": {}}
-    head, *lines = history_table(list(hosts), hosts, lines=3)
+    head, *lines = shown(history_table(list(hosts), hosts, lines=3))
     assert head.split()[:3] == ["time", "host", "app"]
     assert [line.split()[:3] for line in lines] == [
         ["10:01", "web2", "shop"],
@@ -101,3 +101,41 @@ def test_a_host_is_fine_when_every_app_is_healthy_on_its_new_release() -> None:
 
 def test_a_default_is_that_of_the_role() -> None:
     assert role_default("python_tool_environment", "python") == "/opt/baremetal"
+
+
+# What a terminal and a script get.
+
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - baremetal.web.table:
+        table: {columns: [host, app, health], rows: "{{ rows }}", shown: "{{ rows }}"}
+      vars:
+        rows: [{host: web1, app: shop, health: WIDE, disk: 7}]
+    - block:
+        - ansible.builtin.fail: {msg: the basket is full}
+      rescue:
+        - ansible.builtin.debug: {msg: gone on}
+"""
+
+
+def printed(place: Path, settings: str) -> str:
+    (place / "ansible.cfg").write_text(f"[defaults]\n{settings}\n")
+    (place / "play.yml").write_text(PLAY.replace("WIDE", "healthy and well " * 20))
+    return run_ansible(place, "playbook", "play.yml")
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_grep_and_awk_take_a_table_as_it_is_printed(tmp_path: Path, form: str) -> None:
+    lines = printed(tmp_path, f"callback_result_format = {form}").splitlines()
+    assert f"web1  shop  {'healthy and well ' * 20}".rstrip() in lines
+
+
+def test_a_script_gets_one_document_with_every_value_and_what_failed(tmp_path: Path) -> None:
+    found = json.loads(printed(tmp_path, "stdout_callback = baremetal.web.json"))
+    assert [(row["host"], row["disk"]) for row in found["rows"]] == [("web1", 7)]
+    failure = {"host": "localhost", "task": "ansible.builtin.fail", "message": "the basket is full"}
+    assert [{**each, "task": failure["task"]} for each in found["failures"]] == [failure]
+    assert found["changed"] == []
