@@ -95,6 +95,7 @@ class Tree:
         self.wheel: str = about["wheel"]
         self._asked: str = about["asked"]
         self._kind: str = about["kind"]
+        self._bounds = archives.Bounds(*about["bounds"])
         self._files: list[str] = about["files"]
         self._digest: str = about["digest"]
 
@@ -124,9 +125,19 @@ class Tree:
             raise AnsibleError(self._lacks(name)) from None
         except PermissionError:
             raise AnsibleError(f"python.requirements is {name!r}, which leads out of the source.") from None
+        found.problems += self._wheel_problems(found)
         if found.problems:
             raise AnsibleError("\n".join(dict.fromkeys(found.problems)))
         return found
+
+    def _wheel_problems(self, found: Requirements) -> Iterator[str]:
+        """Find wheels of the tree that no host should unpack."""
+        for entry in found.requirements:
+            if wheel := re.match(r"\./([^\s\[]+\.whl)", entry.text):
+                try:
+                    archives.check_zip(os.path.join(self.root, wheel[1]), self._bounds.anew())
+                except archives.ArchiveError as error:
+                    yield f"{entry.where}: {wheel[1]} cannot be installed: {error}"
 
     def _lacks(self, name: str) -> str:
         others = [other for other in OTHER_FORMATS if other in self._files]
@@ -243,6 +254,7 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
     if requirements:
         about["asked"] = _keep_requirements(_found(requirements, search), os.path.join(place, ASKED))
     bounds = _bounds(source)
+    about["bounds"] = [bounds.size, bounds.files]
     with tempfile.TemporaryDirectory(dir=place) as work:
         if source.get("path"):
             about |= _from_path(_found(source["path"], search), root, bounds)

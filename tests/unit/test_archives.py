@@ -271,6 +271,18 @@ def test_a_wheel_that_no_host_should_unpack_is_refused_on_the_controller(
         pass
 
 
+def test_so_is_one_that_the_requirements_of_a_source_name(tmp_path: Path, place: Path) -> None:
+    (tmp_path / "top" / "wheels").mkdir(parents=True)
+    HOSTILE["dots of zip"][0](tmp_path / "top" / "wheels" / "hello-1.0-py3-none-any.whl")
+    (tmp_path / "top" / "requirements.txt").write_text("# first\n./wheels/hello-1.0-py3-none-any.whl[x]\n")
+    said = r"^requirements.txt line 2: wheels/hello-1.0-py3-none-any.whl cannot be installed: .*leads out"
+    with (
+        open_source({"path": str(tmp_path / "top")}, []) as tree,
+        pytest.raises(AnsibleError, match=said),
+    ):
+        tree.requirements("requirements.txt", builds=False)
+
+
 @pytest.mark.parametrize("tracked", [False, True])
 @pytest.mark.parametrize(
     ("change", "said"),
