@@ -115,10 +115,14 @@ class Programs:
             if name == main or re.fullmatch(re.escape(main) + r"\.[a-z].*", name)
         )
 
+    def background(self, release: str) -> list[str]:
+        """Return the names of a release's background programs that have a file."""
+        return [name for name in self.of(release) if name != self.home.program(release)]
+
     def remove(self, release: str) -> None:
         """Stop and remove everything of a release that runs, background programs first."""
-        for name in reversed(self.of(release)):
-            self.supervisor.remove(name)
+        self.supervisor.remove(*self.background(release))
+        self.supervisor.remove(self.home.program(release))
         with suppress(FileNotFoundError):
             os.unlink(self.home.socket(release))
 
@@ -489,9 +493,8 @@ class Activation:
                 time.sleep(POLL_SECONDS)
 
     def _stop_background(self, release: str) -> None:
-        for name in self.programs.of(release) if release else []:
-            if name != self.home.program(release):
-                self.supervisor.remove(name)
+        if release:
+            self.supervisor.remove(*self.programs.background(release))
 
     def _revert(self, previous: str, slot: str) -> None:
         """Go back to the release that was live before, which still runs; then end this one."""

@@ -14,7 +14,7 @@ import signal
 import time
 import xmlrpc.client
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection
@@ -91,33 +91,47 @@ def render_program(program: dict[str, Any], log_directory: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def end_groups(groups: set[int], seconds: float) -> None:
-    """End what the first process of a group has left behind, a shell for example the program that it waited for.
-
-    Asked are those alone that no other one of the group has started; what is left after so many seconds is killed.
-    """
-    asked: set[int] = set()
-    end = time.monotonic() + seconds
-    while found := _members(groups):
-        late = time.monotonic() > end
-        for process, parent in found.items():
-            if late or (parent not in found and process not in asked):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
-                asked.add(process)
-        time.sleep(POLL_SECONDS)
+class _Process(NamedTuple):
+    parent: int
+    group: int
 
 
-def _members(groups: set[int]) -> dict[int, int]:
-    """Return the processes of process groups that have not ended, each with its parent."""
+def _processes() -> dict[int, _Process]:
+    """Return the processes that have not ended."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
                 state, parent, group = stream.read().rpartition(")")[2].split()[:3]
-                if int(group) in groups and state not in "ZX":
-                    found[int(name)] = int(parent)
+                if state not in "ZX":
+                    found[int(name)] = _Process(int(parent), int(group))
     return found
+
+
+def add_groups(groups: set[int]) -> None:
+    """Add the process groups that members of these have made; RQ, for example, makes one for each task."""
+    processes = _processes()
+    members = {number for number, process in processes.items() if process.group in groups}
+    while added := {number for number, process in processes.items() if process.parent in members} - members:
+        members |= added
+    groups |= {processes[number].group for number in members}
+
+
+def end_groups(groups: set[int], seconds: float) -> None:
+    """End what the first process of a group has left behind, a shell for example the program that it waited for.
+
+    Asked are those alone that no other one of the groups has started; what is left after so many seconds is killed.
+    """
+    asked: set[int] = set()
+    end = time.monotonic() + seconds
+    while found := {number: process for number, process in _processes().items() if process.group in groups}:
+        late = time.monotonic() > end
+        for number, process in found.items():
+            if late or (process.parent not in found and number not in asked):
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL if late else signal.SIGTERM)
+                asked.add(number)
+        time.sleep(POLL_SECONDS)
 
 
 class Supervisor:
@@ -188,29 +202,33 @@ class Supervisor:
             else:
                 write_file(self.path(name), before.encode(), 0o600)
             raise
-        if self.state(name) != "ABSENT":
-            self._forget(name)
+        self._forget(name)
         self.call("addProcessGroup", name)
 
-    def remove(self, name: str) -> None:
-        """Stop a program (within its stopwaitsecs), and remove it and its file."""
-        if self.state(name) != "ABSENT":
-            self._forget(name)
+    def remove(self, *names: str) -> None:
+        """Stop programs, all at a time and each within its stopwaitsecs, and remove them and their files."""
+        self._forget(*names)
         # Last, for programs are found by their files.
-        with suppress(FileNotFoundError):
-            os.unlink(self.path(name))
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path(name))
         self.call("reloadConfig")
 
-    def _forget(self, name: str) -> None:
-        """Stop a program and remove it; supervisord kills one that is not down within its stopwaitsecs."""
-        groups = set(self.processes(name))
-        seconds = max(info["stopwaitsecs"] for info in self.call("getAllConfigInfo") if info["group"] == name)
-        if self.state(name) != "STOPPING":
-            self.call("stopProcessGroup", name, False)
-        while self.state(name) == "STOPPING":
+    def _forget(self, *names: str) -> None:
+        """Stop programs and remove them; supervisord kills one that is not down within its stopwaitsecs."""
+        states = {name: state for name in names if (state := self.state(name)) != "ABSENT"}
+        groups = {process for name in states for process in self.processes(name)}
+        infos = [info for info in self.call("getAllConfigInfo") if info["group"] in states]
+        add_groups(groups)
+        for name, state in states.items():
+            if state != "STOPPING":
+                self.call("stopProcessGroup", name, False)
+        while any(self.state(name) == "STOPPING" for name in states):
+            add_groups(groups)
             time.sleep(POLL_SECONDS)
-        end_groups(groups, seconds)
-        self.call("removeProcessGroup", name)
+        end_groups(groups, max((info["stopwaitsecs"] for info in infos), default=0))
+        for name in states:
+            self.call("removeProcessGroup", name)
 
     def wait(self, name: str, seconds: float) -> str:
         """Wait until a program has settled; return its state."""

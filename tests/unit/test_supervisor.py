@@ -8,6 +8,7 @@ import os
 import pwd
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -253,7 +254,8 @@ def test_a_changed_program_is_started_anew_and_no_other_is_touched(
     assert supervisor.wait("one", 5) == "RUNNING"
     assert pid(supervisor, "one") not in (0, before[0])
     assert pid(supervisor, "other") == before[1]
-    assert Path(f"/proc/{pid(supervisor, 'one')}/cmdline").read_bytes() == b"sleep\x00601\x00"
+    command = Path(f"/proc/{pid(supervisor, 'one')}/cmdline")
+    wait_until(lambda: command.read_bytes() == b"sleep\x00601\x00")  # it may not be in its place yet
 
 
 def test_a_removed_program_ends_loses_its_file_and_leaves_the_others_alone(
@@ -393,6 +395,46 @@ def test_what_a_stopped_shell_leaves_behind_is_killed_when_it_takes_too_long(
     supervisor.remove("shell")
     assert members(group) == []
     assert not (tmp_path / "done").exists()
+
+
+# A worker whose task runs in a session of its own, as RQ's do; neither ends when it is asked to.
+SESSION = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork():
+    time.sleep(600)
+os.setsid()
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def test_a_child_in_a_session_of_its_own_ends_with_its_program(
+    supervisor: Supervisor, add: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "session.py").write_text(SESSION)
+    add("worker", command=f"{sys.executable} -IS {tmp_path}/session.py {tmp_path}/child", stopwaitsecs=1)
+    wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
+    child = int((tmp_path / "child").read_text())
+    assert members(child) == [child]
+    supervisor.remove("worker")
+    assert members(child) == []
+
+
+def test_programs_that_stop_together_have_the_same_time_for_it(
+    supervisor: Supervisor, add: Callable[..., None], tmp_path: Path
+) -> None:
+    names = ["one", "two", "three"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pool.py").write_text(POOL)
+        add(name, command=f"{sys.executable} -IS {tmp_path}/{name}/pool.py {tmp_path}/{name}/done 2", stopwaitsecs=20)
+    wait_until(lambda: all((tmp_path / name / "done.ready").exists() for name in names))
+    started = time.monotonic()
+    supervisor.remove(*names)
+    assert all((tmp_path / name / "done").exists() for name in names)
+    assert time.monotonic() - started < 4
+    assert supervisor.programs() == set()
 
 
 def members(group: int) -> list[int]:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, Answer, App, eventually, fetch, pid, play
+from probes import PROJECT, SUPERVISORCTL, Answer, App, eventually, fetch, pid, play
 
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory"
 SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 APPS = yaml.safe_load((INVENTORY / "host_vars" / "redis-debian.yml").read_text())["wsgi_apps"]
-NEAR, FAR = App("near", 8080, ""), App("far", 8081, "")
+NEAR, FAR, JOBS = App("near", 8080, ""), App("far", 8081, ""), App("jobs", 8082, "")
 UNIT, DATA, SECRETS = "valkey-server", "/var/lib/baremetal-redis", "/etc/baremetal-redis"
 SHARED_UNIT, SHARED_PASSWORD = "redis-server", "not-a-secret-in-a-test"
+KINDS = ("celery", "fork", "pipeline", "rq")
 # Says how a port of another host takes a connection.
 KNOCK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2); print('open')"
 # What the package managers and sshd leave: logs, backups, and what a login as root copies.
@@ -248,7 +250,7 @@ def test_no_secret_is_shown_or_readable_to_others(host: Host, ask: Ask) -> None:
     words = {name: f"not-a-{name}-in-a-test" for name in ("token", "web-password")}
     words["redis-password"] = host.file(f"{SECRETS}/password").content_string.strip()
     app = {**APPS[0], "environment": {**APPS[0]["environment"], "TOKEN": words["token"]}}
-    changed = {"wsgi_apps": [app, APPS[1]], "supervisor_web_password": words["web-password"]}
+    changed = {"wsgi_apps": [app, *APPS[1:]], "supervisor_web_password": words["web-password"]}
     code, printed = play("site.yml", "--limit=redis-debian", "-vvv", "--diff", inventory=INVENTORY, **changed)
     assert code == 0
     assert "TOKEN" in printed
@@ -266,9 +268,82 @@ def test_no_secret_is_shown_or_readable_to_others(host: Host, ask: Ask) -> None:
     assert eventually(lambda: ready(ask, NEAR))
 
 
+# Background programs.
+
+
+def notes(host: Host, what: str) -> list[dict[str, Any]]:
+    """Return what the background programs have noted."""
+    lines = host.check_output("cat /srv/wsgi/jobs/data/notes").splitlines()
+    return [note for note in map(json.loads, lines) if note["what"] == what]
+
+
+def versions(host: Host, number: int, what: str = "done") -> dict[str, str]:
+    """Return which version did a task, for each kind of program; none did it twice."""
+    found = [note for note in notes(host, what) if note["number"] == number and note["kind"] in KINDS]
+    by_kind = {note["kind"]: note["version"] for note in found}
+    assert len(by_kind) == len(found)
+    return by_kind
+
+
+def send(host: Host, number: int, seconds: float) -> None:
+    """Give a task to every kind of program."""
+    host.check_output("/usr/local/bin/app-run jobs python tasks.py send %s %s", str(number), str(seconds))
+
+
+def send_long(host: Host, number: int) -> None:
+    """Give every kind of program a task that it is at for a while."""
+    send(host, number, 22)
+    eventually(lambda: len(versions(host, number, "begun")) == len(KINDS))
+    assert versions(host, number) == {}
+
+
+def all_done(host: Host, number: int, version: str) -> bool:
+    return versions(host, number) == dict.fromkeys(KINDS, version)
+
+
+def strangers(host: Host) -> list[str]:
+    """Return the processes of the app that neither supervisord knows nor one of those has started."""
+    rows = [line.split(maxsplit=3) for line in host.check_output("ps -eo pid,ppid,user:32,args").splitlines()[1:]]
+    known = {pid(host, line.split()[0]) for line in host.run(f"{SUPERVISORCTL} status").stdout.splitlines()}
+    mine = {row[0]: row for row in rows if row[2] == "wsgi-jobs"}
+    while added := {int(row[0]) for row in mine.values() if int(row[1]) in known} - known:
+        known |= added
+    return [row[3] for row in mine.values() if int(row[0]) not in known]
+
+
+def test_no_task_of_a_background_program_is_lost_by_a_release_and_a_rollback(host: Host, tmp_path: Path) -> None:
+    first = JOBS.release(host)
+    send_long(host, 1)
+    shutil.copytree(PROJECT / "molecule/redis/jobs", tmp_path / "jobs")
+    code = tmp_path / "jobs/tasks.py"
+    code.write_text(code.read_text().replace('VERSION = "one"', 'VERSION = "two"'))
+    changed = [{**app, "source": {"path": str(code.parent)}} if app["name"] == "jobs" else app for app in APPS]
+    configure("--tags=wsgi", app="jobs", wsgi_apps=changed)
+    assert JOBS.release(host) != first
+    assert all_done(host, 1, "one")
+    assert eventually(lambda: [note["number"] for note in notes(host, "begun") if note["version"] == "two"]) == [1, 2]
+    send_long(host, 2)
+    configure("--tags=all", playbook="playbooks/rollback.yml", app="jobs")
+    assert JOBS.release(host) == first
+    assert all_done(host, 2, "two")
+    send(host, 3, 0)
+    assert eventually(lambda: all_done(host, 3, "one"))
+
+
+def test_a_background_program_leaves_no_process_behind(host: Host) -> None:
+    left = {note["process"] for note in notes(host, "begun") if note["kind"] == "leave"}
+    alive = {process for process in left if host.file(f"/proc/{process}").exists}
+    assert len(left) >= 6
+    assert len(alive) == 2
+    assert strangers(host) == []
+
+
 def test_removal_keeps_the_data_and_the_next_run_finds_it(host: Host, ask: Ask) -> None:
     before = count(ask, NEAR, "POST")
+    send(host, 9, 5)
+    eventually(lambda: len(versions(host, 9, "begun")) == len(KINDS))
     printed = configure("--diff", playbook="playbooks/remove.yml", remove="stack", confirm="stack")
+    assert all_done(host, 9, "one")
     assert DATA in printed
     assert not host.package(UNIT).is_installed
     assert not host.file(SECRETS).exists
