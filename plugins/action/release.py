@@ -17,6 +17,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 
 from ansible_collections.baremetal.web.plugins.module_utils.staging import LAUNCHERS, SERVER, SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
+from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import probed_name
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import (
     Tree,
@@ -41,11 +42,15 @@ def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
     return {
         "user": app["user"],
         "entrypoint": app["entrypoint"],
-        "host": app["site"]["server_names"][0],
         "program": {**app["program"], "environment": {}},
         "programs": app["programs"],
         "hooks": app["hooks"],
-        "health": app["health"],
+        "health": {
+            **app["health"],
+            "host": app["health"]["host"] or probed_name(app["site"]["server_names"]),
+            "prefix": app["site"]["prefix"],
+            "port": app["site"]["listen"],
+        },
         "releases": app["releases"],
         "check": app["runner"]["check"],
         "endpoint": app["runner"]["endpoint"],

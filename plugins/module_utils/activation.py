@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import pwd
 import re
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -29,8 +27,9 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
 from ansible_collections.baremetal.web.plugins.module_utils.shell_line import shell_command
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
 from ansible_collections.baremetal.web.plugins.module_utils.staging import (
     ENVIRONMENT,
     account,
@@ -53,33 +52,6 @@ LEAST_WARM_SECONDS = 5
 
 def _as_it_is(_user: str) -> contextlib.AbstractContextManager[dict[str, str]]:
     return contextlib.nullcontext({})
-
-
-@contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in a block that takes longer; a peer that sends slowly for ever cannot hold it."""
-
-    def expire(*_: Any) -> None:
-        raise TimeoutError(f"no complete answer within {seconds:g} s")
-
-    former = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
-
-
-def probe(path: str, host: str, place: str, timeout: float, protocol: str = "http") -> str:
-    """Ask an app for its health at a unix socket or an ADDRESS:PORT; return what is wrong, empty when healthy."""
-    headers = {"Host": host, "User-Agent": "baremetal.web health probe"}
-    try:
-        with deadline(timeout):
-            status = ask(place, path, headers, timeout, protocol)
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer ({error})"
-    return "" if 200 <= status < 400 else f"answer {status}"
 
 
 def children(process: int) -> set[int]:
@@ -218,15 +190,14 @@ class Activation:
 
     # How it is
 
-    def health(self, seconds: float = 5) -> str:
-        """Return what is wrong with the server's program and its answer; empty when all is well."""
+    def health(self, seconds: float = 5, advised: bool = False) -> str:
+        """Return what is wrong with the server's program and its answer, and what to do; empty when all is well."""
         state = self.supervisor.state(self.name)
         if state != "RUNNING":
             return f"its program {self.name} is {state}"
         if self.endpoint["port"] and (others := self._squatters()):
             return f"{self.place} is held by {', '.join(sorted(others))}, which is not of this release"
-        path, host = self.description["health"]["path"], self.description["host"]
-        return probe(path, host, self.place, seconds, self.endpoint["protocol"])
+        return Probe.of(self.description).problem(self.place, seconds, self.endpoint["protocol"], advised)
 
     def _squatters(self) -> set[str]:
         """Return the programs of others on the release's port."""
@@ -433,14 +404,14 @@ class Activation:
         begun = time.monotonic()
         end = begun + health["timeout"]
         with self.doing("healthy"):
-            while problem := self.health(min(5, max(0.1, end - time.monotonic()))):
+            while problem := self.health(min(5, max(0.1, end - time.monotonic())), advised=True):
                 if "is FATAL" in problem or time.monotonic() > end:
                     raise self._unhealthy(f"not healthy on {health['path']} within {health['timeout']} s: {problem}")
                 time.sleep(POLL_SECONDS)
         with self.doing("stable"):
             before: set[int] = set()
             while True:
-                problem, now = self.health(), self._processes()
+                problem, now = self.health(advised=True), self._processes()
                 if problem or not before <= now:
                     problem = problem or "a process of it has ended"
                     after = f"{time.monotonic() - begun:.1f} s after its start"

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Collection
 from contextlib import closing, suppress
 from typing import NamedTuple, Union
+from urllib.parse import unquote
 
 _LISTEN = "0A"
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -163,27 +164,39 @@ class PlaceConnection(http.client.HTTPConnection):
         self.sock = connect(self.place, self.timeout)
 
 
-def ask(place: str, path: str, headers: dict[str, str], timeout: float, protocol: str = "http") -> int:
-    """Send a GET; return the status of the answer. Each read and write may take as long as ``timeout``."""
+class Answer(NamedTuple):
+    """What an HTTP server answers, as far as anybody needs it."""
+
+    status: int
+    location: str
+
+
+def _answer(response: http.client.HTTPResponse) -> Answer:
+    return Answer(response.status, response.getheader("Location") or "")
+
+
+def ask(place: str, path: str, headers: dict[str, str], timeout: float, protocol: str = "http") -> Answer:
+    """Send a GET; return its answer. Each read and write may take as long as ``timeout``."""
     if protocol == "uwsgi":
         return ask_over_uwsgi(place, path, headers, timeout)
     with closing(PlaceConnection(place, timeout)) as connection:
         connection.request("GET", path, headers=headers)
-        return connection.getresponse().status
+        return _answer(connection.getresponse())
 
 
-def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: float) -> int:
-    """Send a GET over the uwsgi protocol; return the status of the answer.
+def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: float) -> Answer:
+    """Send a GET over the uwsgi protocol, with the variables that nginx sets; return its answer.
 
     https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html: a header of four bytes, then names and values, each after
     its length; the answer is HTTP.
     """
     variables = {
-        **{"REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": path.partition("?")[0], "SCRIPT_NAME": ""},
+        **{"REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": unquote(path.partition("?")[0])},
         **{"QUERY_STRING": path.partition("?")[2], "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "localhost"},
         **{"SERVER_PORT": "80", "REMOTE_ADDR": "127.0.0.1", "CONTENT_LENGTH": "", "CONTENT_TYPE": ""},
+        "SCRIPT_NAME": headers.get("SCRIPT_NAME", ""),
         **{"HTTP_CONNECTION": "close", "HTTP_X_REQUEST_URI": path},
-        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items() if "_" not in name},
     }
     words = (word.encode() for pair in variables.items() for word in pair)
     body = b"".join(struct.pack("<H", len(word)) + word for word in words)
@@ -191,4 +204,4 @@ def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: floa
         connection.sendall(struct.pack("<BHB", 0, len(body), 0) + body)
         with http.client.HTTPResponse(connection, method="GET") as response:
             response.begin()
-            return response.status
+            return _answer(response)

@@ -220,7 +220,7 @@ class Subject:
 
     def _ask_at(self, place: str, protocol: str, seconds: float) -> str:
         try:
-            status = ask(place, "/", {"Host": self.wanted["host"]}, seconds, protocol)
+            status = ask(place, "/", {"Host": self.wanted["host"]}, seconds, protocol).status
         except (OSError, http.client.HTTPException) as error:
             return f"{place} gives no answer ({error})"
         return "" if status == 200 else f"{place} answers {status}"

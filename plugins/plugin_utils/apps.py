@@ -26,6 +26,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
     EVERY,
     HostNameError,
+    host_header,
     host_names,
 )
 from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
@@ -303,6 +304,7 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
             "site.server_names is ['*'] with site.catch_all_enabled false, so another site of the port answers unknown "
             "names. Leave catch_all_enabled out, or list the names"
         )
+    yield from _health_problems(app["health"])
     for name, value in app["environment"].items():
         if not _VARIABLE_NAME.fullmatch(str(name)):
             yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
@@ -315,6 +317,19 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
         yield f"name is {app['name']!r}, which the stack uses itself"
     if app["user"] in _RESERVED_USERS:
         yield f"user is {app['user']!r}, with whose rights no app may run"
+
+
+def _health_problems(health: Mapping[str, Any]) -> Iterator[str]:
+    """Find what is wrong with the health probe."""
+    try:
+        host_header(health["host"] or "localhost")
+    except HostNameError as error:
+        yield f"health.host is {error}"
+    for status in health["statuses"]:
+        if not re.fullmatch(r"[2-5]([0-9][0-9]|xx)", status):
+            yield f"health.statuses has {status!r}; it must be a status from 200 to 599, or 2xx, 3xx, 4xx or 5xx"
+    if not health["statuses"]:
+        yield "health.statuses is empty, so no answer could be healthy; write [2xx], or leave it out"
 
 
 class _Bind(NamedTuple):
@@ -596,6 +611,8 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
         if not found and names and not (completed["site"]["server_names"] or _own_names(names)):
             found = ["site.server_names is empty, and the host has no name in the inventory that a client can send"]
         if not found:
+            if host := completed["health"]["host"]:
+                completed["health"]["host"] = host_header(host)
             completed["site"]["server_names"] = host_names(completed["site"]["server_names"]) or _own_names(names)
             sound.append(completed)
         problems += [f"{label}: {problem}" for problem in found]

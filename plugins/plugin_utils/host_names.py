@@ -57,6 +57,27 @@ def host_name(name: str) -> list[str]:
     return [".".join(labels)]
 
 
+def host_header(name: str) -> str:
+    """Return a name, with or without a port, as a client sends it in the header Host."""
+    found = re.fullmatch(r"(\[.*\]|[^:]*)(:[0-9]{1,5})?", name)
+    base, port = (found[1], found[2] or "") if found else (name, "")
+    names = host_name(base)
+    if len(names) > 1 or EVERY in names[0]:
+        raise HostNameError(f"{name!r}. A request has one name; write a whole one such as www.example.com")
+    return f"{names[0]}{port}"
+
+
+def probed_name(names: Iterable[str]) -> str:
+    """Return the name of a site for its health probe: the first that every framework takes for a host name."""
+    wholes = [*(name for name in names if EVERY not in name), *(_filled(name) for name in names if name != EVERY)]
+    return next((name for name in wholes if re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]", name)), "localhost")
+
+
+def _filled(name: str) -> str:
+    """Return one of the names that a name with a * stands for."""
+    return name.replace("*", "www") if name.startswith("*") else name.replace("*", "com")
+
+
 def _refusal(name: str) -> str:
     """Return what is wrong with what is no name at all, and what to write."""
     if name in ("", "_"):

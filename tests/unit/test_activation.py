@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import activation as module
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, probe
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, point
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     Supervisor,
@@ -23,47 +22,6 @@ from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
 )
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 from conftest import NO_HOOKS, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
-
-# The probe.
-
-
-@pytest.mark.parametrize(("path", "said"), [("/", ""), ("/204", ""), ("/302", ""), ("/404", "404"), ("/503", "503")])
-def test_an_app_is_healthy_when_it_answers_200_to_399(unix_server: Path, path: str, said: str) -> None:
-    problem = probe(path, "shop.example", str(unix_server), 5)
-    assert said in problem
-    assert bool(problem) == bool(said)
-
-
-@pytest.mark.parametrize("path", ["/slow", "/garbage"])
-def test_an_app_that_does_not_answer_as_a_web_server_is_not_healthy(unix_server: Path, path: str) -> None:
-    before = time.monotonic()
-    assert "no answer" in probe(path, "shop.example", str(unix_server), 0.2)
-    assert time.monotonic() - before < 2
-
-
-@pytest.mark.parametrize("listened_once", [True, False], ids=["refused", "missing"])
-def test_an_app_that_does_not_listen_is_not_healthy(tmp_path: Path, listened_once: bool) -> None:
-    path = str(tmp_path / "app.sock")
-    if listened_once:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(path)
-    assert "no answer" in probe("/", "shop.example", path, 1)
-
-
-def test_an_app_that_sends_its_answer_byte_by_byte_for_ever_is_not_healthy(
-    tmp_path: Path, start: Callable[..., subprocess.Popen]
-) -> None:
-    path = tmp_path / "drip.sock"
-    drip = (
-        "import socket, sys, time\ns = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n"
-        "c = s.accept()[0]\nwhile 1: c.send(b'H'); time.sleep(0.05)"
-    )
-    start(sys.executable, "-IS", "-c", drip, str(path))
-    wait_until(path.exists)
-    before = time.monotonic()
-    assert "no complete answer within 0.5 s" in wait_until(lambda: probe("/", "x", str(path), 0.5))
-    assert time.monotonic() - before < 3
-
 
 # What a release consists of.
 

@@ -153,7 +153,7 @@ def live(way: Way, directory: Path) -> Life:
             path = f"{prefix}/a%2Fb//c%20d?x=1&y=%C3%A9"
             answers[prefix] = release.ask(path, headers=headers, method="POST", body=BODY)
         over_uwsgi = way.protocol == "uwsgi"
-        probe = (ask_over_uwsgi(release.place, "/", HOST, 5), b"") if over_uwsgi else release.ask("/?deep=1")
+        probe = (ask_over_uwsgi(release.place, "/", HOST, 5).status, b"") if over_uwsgi else release.ask("/?deep=1")
         websocket = greet(release) if way in WEBSOCKETS else b""
         replaced = replace(release, way) if way in SEVERAL else None
         if not over_uwsgi:  # there, nginx keeps none

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils import staging
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex, probe
+from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
     ACTIVATE,
@@ -30,6 +30,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
     KINDS,
     MOMENTS,
 )
+from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
 from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 from ansible_collections.baremetal.web.plugins.modules import release as module
 from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook, wait_until
@@ -668,7 +669,7 @@ def test_a_release_on_a_port_is_proved_there_and_the_next_one_on_the_port_beside
         assert not host.deploy(release, endpoint=port)["failed"]
         place = f"127.0.0.1:{port['port'] + slot}"
         assert Activation(host.home, host.shop.supervisor, release).place == place
-        assert probe("/", "shop.example", place, 5) == ""
+        assert Probe("/", "shop.example").problem(place, 5) == ""
 
 
 def test_a_release_that_the_web_server_would_not_find_any_more_is_not_gone_back_to(host: Host) -> None:
@@ -744,9 +745,8 @@ def test_a_rollback_that_fails_leaves_what_is_live(host: Host) -> None:
     environment = Path(host.home.release(A), "environment")
     environment.unlink()
     environment.write_text("exit 1\n")
-    host.home.remember(
-        A, description={**host.home.manifest(A)["description"], "health": {"path": "/", "timeout": 1, "stable": 0}}
-    )
+    health = {**host.shop.description["health"], "timeout": 1}
+    host.home.remember(A, description={**host.home.manifest(A)["description"], "health": health})
     answer = host("rollback", to=A)
     assert f"app shop: release {A}: healthy: " in answer["msg"]
     assert host.shop.visit() == C

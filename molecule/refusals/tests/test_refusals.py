@@ -79,7 +79,7 @@ OF_THE_HOST = {
     "health of the live release": ({"health": {"path": "/nope", "timeout": 2}}, "not healthy on /nope within 2 s"),
     "health of a new release": (
         {"health": {"path": "/nope", "timeout": 5}, "server": {"threads": 2}},
-        "not healthy on /nope within 5 s: answer 404.",
+        "not healthy on /nope within 5 s: answer 404 from http://",
     ),
 }
 

@@ -10,10 +10,12 @@ import yaml
 from testinfra.host import Host
 
 from hostile import HIDDEN, judge
-from probes import PROJECT, SUPERVISORCTL, fetch, name
+from probes import PROJECT, SUPERVISORCTL, fetch, name, play
+from traffic import lives
 
 DESCRIBED = yaml.safe_load((PROJECT / "molecule" / "servers" / "inventory" / "group_vars" / "wsgi.yml").read_text())
-UNIX, TCP = DESCRIBED["unix_apps"], DESCRIBED["tcp_apps"]
+UNIX, TCP, DJANGO = DESCRIBED["unix_apps"], DESCRIBED["tcp_apps"], DESCRIBED["django_apps"]
+INVENTORY = PROJECT / "molecule" / "servers" / "inventory"
 BODY = "苹果 " * 5000
 # What a visitor sends; the last ones are what he must not be believed.
 HEADERS = {
@@ -134,7 +136,8 @@ def test_nothing_listens_but_what_is_documented(host: Host) -> None:
 
 def test_every_server_runs_under_supervisord(host: Host) -> None:
     lines = [line.split() for line in host.check_output(f"{SUPERVISORCTL} status").splitlines()]
-    assert sorted(words[0].rpartition("-")[0] for words in lines) == sorted(app["name"] for app in apps_of(host))
+    described = apps_of(host) + (DJANGO if name(host) == "servers-debian" else [])
+    assert sorted(words[0].rpartition("-")[0] for words in lines) == sorted(app["name"] for app in described)
     assert {words[1] for words in lines} == {"RUNNING"}
 
 
@@ -179,3 +182,47 @@ for number in range(200):
     honest[connection.getresponse().status] += 1
 print(json.dumps({"slow": len(slow), "honest": honest}))
 """
+
+
+# A framework that looks at the Host: the probe has to send one that it takes.
+
+
+def django(visitor: Host, host_name: str, path: str) -> Any:
+    return fetch(visitor, f"http://servers-debian:8080/shop{path}", headers={"Host": host_name})
+
+
+def test_django_is_live_behind_names_of_which_the_first_is_none_for_it(visitor: Host) -> None:
+    answer = django(visitor, "any.wild.example:8080", "/login")
+    assert answer.status == 200
+    assert json.loads(answer.body)["url"] == "http://any.wild.example:8080/shop/login"
+    assert django(visitor, "my_host:8080", "/login").status == 400
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (
+            {"path": "/"},
+            "answer 302 from http://www.wild.example/shop/ (Host www.wild.example), a redirect to /shop/login",
+        ),
+        ({"path": "/again", "statuses": [302]}, "a redirect to /shop/again, which is the same URL"),
+        ({"path": "/login", "host": "other.example"}, "answer 400 from http://other.example/shop/login"),
+    ],
+    ids=["login", "itself", "host"],
+)
+def test_an_answer_that_is_not_healthy_is_told_as_it_was_asked(
+    connect: Callable[[str], Host], health: dict[str, Any], said: str
+) -> None:
+    host = connect("servers-debian")
+    before = lives(host, "django")
+    (django_app,) = DJANGO
+    wrong = {**django_app, "health": {"stable": 1, "timeout": 2, **health}}
+    code, output = play(
+        *("site.yml", "--limit=servers-debian", "--tags=wsgi"),
+        inventory=INVENTORY,
+        wsgi_apps=[*UNIX, *TCP, wrong],
+        wsgi_selected=["django"],
+    )
+    assert code == 2
+    assert said in output
+    assert lives(host, "django") == before

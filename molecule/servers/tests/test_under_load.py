@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_servers import TCP, UNIX
+from test_servers import DJANGO, TCP, UNIX
 from testinfra.host import Host
 
 from probes import PROJECT, play
@@ -43,7 +43,7 @@ def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -
     with_prefix = [app for app in chosen if "prefix" in app["site"]]
     again = [
         {**app, "environment": {**app.get("environment", {}), "VERSION": "2"}} if app in chosen else app
-        for app in UNIX + TCP
+        for app in UNIX + TCP + DJANGO
     ]
     before = {app["name"]: len(lives(host, app["name"])) for app in chosen}
     with load(visitor, [target(host, app) for app in with_prefix], 500, rate=2, connections=LIGHT) as judgement:

@@ -1,0 +1,108 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The health probe of a release: one request as the web server in front would pass it on, and what its answer means."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils.sockets import Answer, ask
+
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer; a peer that sends slowly for ever cannot hold it."""
+
+    def expire(*_: Any) -> None:
+        raise TimeoutError(f"no complete answer within {seconds:g} s")
+
+    former = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+class Probe(NamedTuple):
+    """The request that an app has to answer, and the statuses that are healthy."""
+
+    path: str
+    host: str
+    prefix: str = ""
+    port: int = 80
+    statuses: tuple[str, ...] = ("2xx",)
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Probe:
+        """Read the description of a release."""
+        health = description["health"]
+        if "statuses" not in health:  # a release of a former version, which was proved in this way
+            return cls(health["path"], description["host"], statuses=("2xx", "3xx"))
+        prefix = health["prefix"].rstrip("/")
+        return cls(health["path"], health["host"], prefix, health["port"], tuple(health["statuses"]))
+
+    @property
+    def url(self) -> str:
+        """Return what a visitor would ask for."""
+        return f"http://{self.host}{self.prefix}{self.path}"
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that the web server in front sets, for a visitor on the host itself."""
+        prefix = {"X-Forwarded-Prefix": self.prefix, "SCRIPT_NAME": self.prefix} if self.prefix else {}
+        return {
+            **{"Host": self.host, "User-Agent": "baremetal.web health probe"},
+            **{"X-Real-IP": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": self.host},
+            **{"X-Forwarded-Proto": "http", "X-Forwarded-Port": str(self.port)},
+            **prefix,
+        }
+
+    def problem(self, place: str, seconds: float, protocol: str = "http", advised: bool = False) -> str:
+        """Ask at a unix socket or an ADDRESS:PORT; return what is wrong, empty when healthy."""
+        asked = f"{self.url} (Host {self.host})"
+        try:
+            with deadline(seconds):
+                answer = ask(place, f"{self.prefix}{self.path}", self.headers(), seconds, protocol)
+        except (OSError, http.client.HTTPException) as error:
+            return readable(f"no answer from {asked}: {error}")
+        location = answer.location if answer.status in REDIRECTS else ""
+        round_again = bool(location) and _is_same(self.url, urljoin(self.url, location))
+        if self._is_healthy(answer.status) and not round_again:
+            return ""
+        leads = f", a redirect to {readable(location)[:200] or 'nowhere'}" if answer.status in REDIRECTS else ""
+        found = f"answer {answer.status} from {asked}{leads}{', which is the same URL' if round_again else ''}"
+        return f"{found}. {self._advice(answer, round_again)}" if advised else found
+
+    def _is_healthy(self, status: int) -> bool:
+        return any(re.fullmatch(wanted.replace("x", "[0-9]"), str(status)) for wanted in self.statuses)
+
+    def _advice(self, answer: Answer, round_again: bool) -> str:
+        """Say what may be the cause, and what to do."""
+        wanted = ", ".join(self.statuses)
+        allow = f"or add {answer.status} to health.statuses ({wanted}) if that answer is right"
+        if round_again:
+            return "A visitor would be redirected without end. Let the app take its prefix and host from the request"
+        if answer.status in REDIRECTS:
+            return f"A redirect does not show that the app works. Set health.path to a page that answers 200, {allow}"
+        if answer.status == 400:
+            return "The app may not accept that Host (ALLOWED_HOSTS). Let it accept the name, or set health.host"
+        if 400 <= answer.status < 500:
+            return f"Set health.path to a page that answers 200 without a login, {allow}"
+        return f"Healthy is {wanted} (health.statuses)"
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Tell whether two URLs are the same page, whatever their ports."""
+    first, second = (urlsplit(url) for url in (one, other))
+    return all(getattr(first, part) == getattr(second, part) for part in ("scheme", "hostname", "path", "query"))
