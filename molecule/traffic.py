@@ -102,7 +102,7 @@ def state(host: Host, app: str) -> dict[str, Any]:
     return {
         "current": host.check_output("readlink %s/current %s/current.sock", home, home),
         "releases": host.check_output("ls %s/releases", home),
-        "sockets": host.check_output("ls %s/run", home),
+        "sockets": host.check_output("ls %s/run %s/sockets", home, home),
         "slots": host.check_output("ls -l --time-style=+ %s/slots", home),
         "lock": host.run("cat %s/lock.json", home).stdout,
         "programs": sorted((words[0], words[1], words[3]) for words in programs if words[0].startswith(f"{app}-")),

@@ -186,7 +186,10 @@ class Activation:
             raise ReleaseError(f"{path} is not as it was written; release the app again (redeploy)") from None
 
     def text(self, program: dict[str, Any]) -> str:
-        return render_program(program, self.supervisor.log_directory)
+        # The background programs do not listen.
+        listens = program["name"] == self.name and not self.endpoint["port"] and self.home.has_own_socket(self.release)
+        own = {"socket": self.home.socket(self.release)} if listens else {}
+        return render_program(self.supervisor.confined(program, **own), self.supervisor.log_directory)
 
     # How it is
 
@@ -231,7 +234,7 @@ class Activation:
         wanted = {program["name"]: self.text(program) for program in (self.server(), *self.background())}
         return (
             os.path.basename(os.path.realpath(home.current_link)) == self.release
-            and os.path.basename(os.path.realpath(home.current_socket)) == f"{self.release}.sock"
+            and os.path.realpath(home.current_socket) == os.path.realpath(home.socket(self.release))
             and home.occupant(home.slot) == self.release
             and set(self.programs.releases()) <= {self.release, home.former}
             and self.programs.of(home.former) in ([], [home.program(home.former)])
@@ -386,6 +389,7 @@ class Activation:
         """Start the server's program unless it is live and runs; it starts with the host only once it is live."""
         live = self.home.current == self.release
         program = self.server(autostart=live)
+        account(program["user"])  # supervisord would learn of it only when the launcher ends
         text = self.text(program)
         if live and self.supervisor.state(self.name) in ("RUNNING", "STARTING"):
             if self.supervisor.current_text(self.name) != text:
@@ -505,11 +509,11 @@ class Activation:
         name, path = self.home.program(release), self.supervisor.path(self.home.program(release))
         text = self.supervisor.current_text(name) or ""
         write_file(path, text.replace("autostart = true", "autostart = false").encode(), 0o600)
-        home, link = shlex.quote(self.home.path), shlex.quote(self.home.current_link)
+        link = shlex.quote(self.home.current_link)
         script = (
             f'test "$(readlink {link})" = releases/{release} || '
             f"{{ rm -f {shlex.quote(path)}; {self.description['supervisorctl']} update {name}; "
-            f"rm -f {home}/run/{release}.sock; }}"
+            f"rm -f {shlex.quote(self.home.socket(release))}; }}"
         )
         self.cancel_retirement()
         done = subprocess.run(

@@ -33,6 +33,8 @@ AUDIT_LOG = "releases.log"
 DATA = "data"
 SHARED = "shared"
 BUILD_HOME = "/var/cache/wsgi-build"
+# Releases before this layout listen in the directory "run", which their app can write.
+SOCKETS_LAYOUT = 7
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 MUTEX_SECONDS = 120
 SLOTS = ("a", "b")
@@ -110,6 +112,7 @@ class Home:
         self.path = os.path.join(root, name)
         self.releases = os.path.join(self.path, "releases")
         self.run = os.path.join(self.path, "run")
+        self.sockets = os.path.join(self.path, "sockets")
         self.slots = os.path.join(self.path, "slots")
         self.data = os.path.join(self.path, DATA)
         # All links stand in root's directories, where the app cannot put anything in their way.
@@ -130,8 +133,10 @@ class Home:
         make_directory(self.path, 0o751, 0, app_gid)
         for path in (self.releases, self.slots):
             make_directory(path, 0o755)
-        # Whoever may enter this directory may connect: the app and the web server.
-        make_directory(self.run, 0o750, app_uid, grp.getgrnam(socket_group).gr_gid)
+        socket_gid = grp.getgrnam(socket_group).gr_gid
+        make_directory(self.run, 0o750, app_uid, socket_gid)
+        # Root's, so no app can put anything in a socket's place. Each socket says who may connect: the app, this group.
+        make_directory(self.sockets, 0o711, 0, socket_gid)
         self.own_data(user)
 
     def own_data(self, user: str) -> None:
@@ -207,15 +212,16 @@ class Home:
     def follow(self) -> None:
         """Let both links follow the live slot, also where a former switch was cut off before that."""
         if release := self.current:
-            if pointed(self.current_socket) != f"{release}.sock":
-                point(self.current_socket, os.path.join("run", f"{release}.sock"))
+            wanted = os.path.relpath(self.socket(release), self.path)
+            if not os.path.islink(self.current_socket) or os.readlink(self.current_socket) != wanted:
+                point(self.current_socket, wanted)
             if pointed(self.current_link) != release:
                 point(self.current_link, os.path.join("releases", release))
 
     def occupy(self, slot: str, release: str) -> None:
         """Let a slot lead to a release."""
         if self.occupant(slot) != release:
-            point(self.slot_link(slot), os.path.join("..", "run", f"{release}.sock"))
+            point(self.slot_link(slot), os.path.relpath(self.socket(release), self.slots))
 
     def endpoints(self) -> dict[str, Any]:
         """Return the endpoint of each slot, by which a web server is to reach it; empty when that was never noted."""
@@ -256,8 +262,13 @@ class Home:
     def release(self, release: str) -> str:
         return os.path.join(self.releases, release)
 
+    def has_own_socket(self, release: str) -> bool:
+        """Tell whether a release listens where root bound its socket."""
+        return self.manifest(release).get("layout", 0) >= SOCKETS_LAYOUT
+
     def socket(self, release: str) -> str:
-        return os.path.join(self.run, f"{release}.sock")
+        directory = self.sockets if self.has_own_socket(release) else self.run
+        return os.path.join(directory, f"{release}.sock")
 
     def program(self, release: str) -> str:
         return f"{self.name}-{release}"
@@ -290,8 +301,8 @@ class Home:
 
     def drop(self, release: str) -> None:
         """Remove the files of a release."""
-        # Its manifest first: what is removed in part is no release.
-        for path in (os.path.join(self.release(release), MANIFEST), self.socket(release)):
+        # Its manifest before its files: what is removed in part is no release.
+        for path in (self.socket(release), os.path.join(self.release(release), MANIFEST)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
         with suppress(FileNotFoundError):

@@ -30,7 +30,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.files import make_di
 from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit, environment_text
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
-LAYOUT = 6
+LAYOUT = 7
 ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
 SERVER = "server"  # its configuration, and what the collection adds to it
@@ -130,6 +130,7 @@ class Staging:
             self.release,
             **manifest,
             release=self.release,
+            layout=LAYOUT,
             python=os.path.realpath(python),
             dependencies=self._dependencies(),
         )

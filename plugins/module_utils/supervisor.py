@@ -10,6 +10,7 @@ import glob
 import http.client
 import os
 import re
+import shlex
 import signal
 import time
 import xmlrpc.client
@@ -144,6 +145,8 @@ class Supervisor:
         self.directory = os.path.dirname(parser.get("include", "files"))
         self.log_directory = parser.get("supervisord", "childlogdir")
         self.socket = parser.get("unix_http_server", "file")
+        # The role's own section, which supervisord passes over.
+        self.launcher = parser.get("baremetal", "launcher", fallback="")
         self._rpc = xmlrpc.client.ServerProxy("http://localhost/RPC2", _UnixTransport(self.socket, timeout)).supervisor
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -158,6 +161,16 @@ class Supervisor:
             raise SupervisorError(f"supervisord refuses {method}{arguments}: {reason}") from error
         except (xmlrpc.client.Error, http.client.HTTPException) as error:
             raise SupervisorError(f"supervisord gives no sensible answer on {self.socket}: {error!r}") from error
+
+    def confined(self, program: dict[str, Any], **wanted: str) -> dict[str, Any]:
+        """Return a program as supervisord starts it: as root, by the launcher, which then becomes its user."""
+        if not self.launcher:
+            raise SupervisorError(
+                "supervisord of this host was set up by a former version of this collection, which cannot start the "
+                "programs of this one. Run site.yml first: it brings supervisord up to date."
+            )
+        words = [f"{key}={value}" for key, value in {"user": program["user"], **wanted}.items()]
+        return {**program, "user": "root", "command": f"{self.launcher} {shlex.join(words)} -- {program['command']}"}
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, f"{name}.conf")

@@ -25,7 +25,10 @@ class Refused(NamedTuple):
 # docs/deploy.md has this table as well.
 REFUSED = (
     Refused(
-        ("APP_SOCKET", "APP_STATS_PORT", "APP_RELEASE", "APP_ENTRYPOINT", "APP_INTERFACE", "APP_PROTOCOL", "APP_NAME"),
+        (
+            *("APP_SOCKET", "APP_LISTEN", "APP_STATS_PORT", "APP_RELEASE", "APP_ENTRYPOINT", "APP_INTERFACE"),
+            *("APP_PROTOCOL", "APP_NAME"),
+        ),
         "Each release sets it itself",
         "Choose another name",
     ),

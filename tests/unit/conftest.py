@@ -43,7 +43,8 @@ GROUP = grp.getgrgid(os.getegid()).gr_name
 # What the apps of a host are resolved with.
 HOST = {"names": ["web1"], "cpus": 2, "memory": 4096, "machine": "x86_64", "python": "3.13"}
 
-# Answers at APP_SOCKET with the status that the path names; /slow takes too long, /garbage is no HTTP, / is 200.
+# Answers at APP_SOCKET, on a socket that was handed over if there is one, with the status that the path names; /slow
+# takes too long, /garbage is no HTTP, / is 200.
 # "ends SECONDS" makes a server that ends, "loses SECONDS" one that loses a worker.
 ANSWERER = r"""
 import os, socket, sys, threading, time
@@ -64,11 +65,14 @@ def answer(connection):
 
 what, seconds = [*sys.argv[1:], "", "0"][:2]
 place = os.environ["APP_SOCKET"]
-if os.path.exists(place):
-    os.unlink(place)
-server = socket.socket(socket.AF_UNIX if place.startswith("/") else socket.AF_INET)
-server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-server.bind(place if place.startswith("/") else (place.split(":")[0], int(place.split(":")[1])))
+if os.environ.get("LISTEN_PID") == str(os.getpid()):
+    server = socket.socket(fileno=3)
+else:
+    if os.path.exists(place):
+        os.unlink(place)
+    server = socket.socket(socket.AF_UNIX if place.startswith("/") else socket.AF_INET)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(place if place.startswith("/") else (place.split(":")[0], int(place.split(":")[1])))
 server.listen(64)
 if what == "ends":
     threading.Timer(float(seconds), os._exit, [0]).start()
@@ -78,6 +82,9 @@ if what == "loses" and not os.fork():
 while True:
     threading.Thread(target=answer, args=[server.accept()[0]], daemon=True).start()
 """
+
+
+LAUNCHER = f"{sys.executable} -I -S {ROOT}/roles/supervisor/files/launch.py"
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
@@ -279,6 +286,8 @@ pidfile = {directory}/supervisord.pid
 nodaemon = true
 [unix_http_server]
 file = {directory}/supervisor.sock
+[baremetal]
+launcher = {LAUNCHER}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
@@ -423,12 +432,14 @@ class Shop:
         self.description = description
         self.answerer = answerer
 
-    def lay(self, release: str, version: str = "", healthy: bool = False, **changes: Any) -> None:
+    def lay(
+        self, release: str, version: str = "", healthy: bool = False, layout: int = staging.LAYOUT, **changes: Any
+    ) -> None:
         """Put a complete release there without building it."""
         path = Path(self.home.release(release))
         (path / "app").mkdir(parents=True)
         (path / "environment").write_text(f"export APP_RELEASE={release}\n")
-        manifest = {"release": release, "version": version, "run": "this", "staged": time.time()}
+        manifest = {"release": release, "version": version, "run": "this", "layout": layout, "staged": time.time()}
         described = {
             key: {**value, **changes[key]} if isinstance(value, dict) and key in changes else changes.get(key, value)
             for key, value in self.description.items()
@@ -474,7 +485,7 @@ class Shop:
             "programs": {name: self.supervisor.current_text(name) for name in self.supervisor.programs()},
             "processes": {info["name"]: info["pid"] for info in self.supervisor.call("getAllProcessInfo")},
             "releases": sorted(os.listdir(home.releases)),
-            "sockets": sorted(os.listdir(home.run)),
+            "sockets": sorted([*os.listdir(home.run), *os.listdir(home.sockets)]),
             "lock": os.path.exists(os.path.join(home.path, "lock.json")),
         }
 

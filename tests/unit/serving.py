@@ -23,7 +23,7 @@ from ansible.plugins.filter.core import FilterModule
 from ansible_collections.baremetal.web.plugins.action.release import server_files
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve
-from conftest import HOST, ROOT
+from conftest import HOST, LAUNCHER, OWNER, ROOT
 
 TEMPLATES = ROOT / "roles" / "wsgi" / "templates"
 # The echo, which makes a file when it begins to answer a request that asks for it.
@@ -88,11 +88,11 @@ class Release:
     def __init__(self, directory: Path, app: dict[str, Any], place: str = ""):
         self.app = app
         self.path = directory / "releases" / "r1"
-        self.run = directory / "run"
-        self.place = place or str(self.run / "r1.sock")
+        self.run, self.sockets = directory / "run", directory / "sockets"
+        self.place = place or str(self.sockets / "r1.sock")
         self.log = directory / "log"
         self.notes = directory / "notes"
-        for path in (self.path / "app", self.run, self.notes, directory / "data"):
+        for path in (self.path / "app", self.run, self.sockets, self.notes, directory / "data"):
             path.mkdir(parents=True)
         (self.path / "venv").symlink_to(sys.prefix)
         (self.path / "app" / "echo.py").write_text((ROOT / "molecule" / "echo" / "echo.py").read_text())
@@ -119,10 +119,13 @@ class Release:
         return string.Template(text).substitute(python=f"{self.path}/venv/bin/python", release=str(self.path))
 
     def command(self, line: str = "", **environment: str) -> subprocess.Popen:
-        """Start a command of the table in the release, its server when none is named."""
+        """Start a command of the table in the release, its server when none is named, as supervisord starts it."""
+        command = shlex.split(self.filled(line or self.app["program"]["command"]))
+        if not line and self.place.startswith("/"):
+            command = [*shlex.split(LAUNCHER), f"user={OWNER}", f"socket={self.place}", "--", *command]
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                shlex.split(self.filled(line or self.app["program"]["command"])),
+                command,
                 cwd=self.filled(self.app["program"]["directory"]),
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,

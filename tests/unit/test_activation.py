@@ -85,12 +85,38 @@ def links(home: Home) -> tuple[str, str, str, str]:
     return home.slot, home.occupant(home.slot), os.readlink(home.current_link), os.readlink(home.current_socket)
 
 
+def test_a_release_of_a_former_version_listens_where_it_did_before_and_after_one_of_this_version(shop: Shop) -> None:
+    shop.lay(A, layout=0)
+    shop.go_live(A)
+    assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
+    shop.go_live(B)
+    assert links(shop.home) == ("b", B, f"releases/{B}", f"sockets/{B}.sock")
+    assert shop.visit() == B
+    shop.activation(A).run()
+    assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
+    assert shop.visit() == A
+    assert shop.activation(A).is_settled()
+
+
+def test_nothing_that_an_app_has_put_where_releases_listened_is_in_the_way_of_the_next_one(shop: Shop) -> None:
+    Path(shop.home.run, f"{A}.sock").mkdir()
+    shop.go_live(A)
+    assert shop.visit() == A
+
+
+def test_a_supervisord_of_a_former_version_is_refused_with_what_to_do(shop: Shop) -> None:
+    shop.lay(A)
+    shop.supervisor.launcher = ""
+    with pytest.raises(SupervisorError, match=r"Run site\.yml first"):
+        shop.activation(A).run()
+
+
 def test_the_first_release_goes_live_in_slot_a_and_starts_with_the_host(shop: Shop) -> None:
     shop.lay(A)
     done = shop.activation(A).run()
     assert (done["release"], done["previous"]) == (A, "")
     assert {"start", "healthy", "stable", "switch", "total"} <= set(done["seconds"])
-    assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
+    assert links(shop.home) == ("a", A, f"releases/{A}", f"sockets/{A}.sock")
     assert shop.visit() == A
     assert "autostart = true" in (shop.supervisor.current_text(f"shop-{A}") or "")
     assert shop.home.manifest(A)["healthy"]
@@ -101,13 +127,13 @@ def test_every_release_goes_into_the_other_slot_and_the_former_one_stays_warm(sh
     shop.go_live(A)
     former = shop.pid(A)
     shop.go_live(B)
-    assert links(shop.home) == ("b", B, f"releases/{B}", f"run/{B}.sock")
+    assert links(shop.home) == ("b", B, f"releases/{B}", f"sockets/{B}.sock")
     assert shop.visit() == B
     assert (shop.home.former, shop.pid(A)) == (A, former)
     assert "autostart = false" in (shop.supervisor.current_text(f"shop-{A}") or "")
     assert shop.activation(B).is_settled()
     shop.go_live(C)
-    assert links(shop.home) == ("a", C, f"releases/{C}", f"run/{C}.sock")
+    assert links(shop.home) == ("a", C, f"releases/{C}", f"sockets/{C}.sock")
     assert sorted(shop.supervisor.programs()) == [f"shop-{B}", f"shop-{C}"]
 
 
@@ -144,7 +170,7 @@ def test_a_release_that_is_warm_is_live_again_by_the_switch_alone(shop: Shop) ->
     done = shop.activation(A).run()
     assert "start" not in done["seconds"]
     assert done["seconds"]["total"] < 2
-    assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
+    assert links(shop.home) == ("a", A, f"releases/{A}", f"sockets/{A}.sock")
     assert (shop.visit(), shop.home.former) == (A, B)
     assert (shop.pid(A), shop.pid(B)) == pids
     texts = [shop.supervisor.current_text(f"shop-{name}") or "" for name in (A, B)]
@@ -228,7 +254,7 @@ def test_an_app_from_before_there_were_slots_goes_on_until_its_next_release_is_l
 ) -> None:
     shop.lay(A)
     start(*shop.answerer.split(), env={"APP_RELEASE": A, "APP_SOCKET": shop.home.socket(A)})
-    os.symlink(f"run/{A}.sock", shop.home.current_socket)
+    os.symlink(f"sockets/{A}.sock", shop.home.current_socket)
     os.symlink(f"releases/{A}", shop.home.current_link)
     assert wait_until(shop.visit) == shop.home.current == A
     shop.go_live(B)
@@ -265,7 +291,7 @@ def test_the_former_release_ends_when_its_time_to_be_warm_is_over(shop: Shop, st
     retire_now(stand_ins)
     assert shop.pid(A) == 0
     assert sorted(shop.supervisor.programs()) == [f"shop-{B}"]
-    assert os.listdir(shop.home.run) == [f"{B}.sock"]
+    assert os.listdir(shop.home.sockets) == [f"{B}.sock"]
     assert shop.visit() == B
     assert shop.activation(B).is_settled()
     assert shop.activation(A).is_warm() is False
@@ -337,8 +363,8 @@ def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
         "start": ({"program": {"command": "/no/such/program", "startsecs": 1, "startretries": 0}}, "healthy", "FATAL"),
         "user": ({"program": {"user": "no-such-user"}}, "start", "no-such-user"),
         "dead": ({"program": DEAD}, "healthy", "the reason"),
-        "probe": ({"health": {"path": "/503", "timeout": 1}}, "healthy", "within 1 s: answer 503"),
-        "hangs": ({"health": {"path": "/slow", "timeout": 1}}, "healthy", "within 1 s: no answer"),
+        "probe": ({"health": {"path": "/503", "timeout": 3}}, "healthy", "within 3 s: answer 503"),
+        "hangs": ({"health": {"path": "/slow", "timeout": 3}}, "healthy", "within 3 s: no answer"),
         "ends": ({"program": runs["ends"], "health": NO_LONGER}, "stable", "healthy on / at first, but not"),
         "worker": ({"program": runs["loses"], "health": NO_LONGER}, "stable", "a process of it has ended"),
         "before": ({"hooks": {"before_activate": [hook("echo why; exit 4")]}}, "before_activate", "exit status 4\nwhy"),
@@ -411,9 +437,9 @@ def test_after_a_failed_release_the_next_one_goes_live(shop: Shop) -> None:
 def test_links_that_a_killed_switch_left_behind_follow_even_when_the_next_release_fails(shop: Shop) -> None:
     shop.go_live(A, C)
     point(shop.home.current_link, f"releases/{A}")
-    point(shop.home.current_socket, f"run/{A}.sock")
+    point(shop.home.current_socket, f"sockets/{A}.sock")
     fail_to_go_live(shop, "before")
-    assert links(shop.home) == ("b", C, f"releases/{C}", f"run/{C}.sock")
+    assert links(shop.home) == ("b", C, f"releases/{C}", f"sockets/{C}.sock")
 
 
 def test_why_a_release_was_taken_back_is_told_even_when_that_does_not_work(

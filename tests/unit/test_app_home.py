@@ -287,7 +287,7 @@ def test_the_directories_of_an_app_are_open_to_those_only_who_need_them(home: Ho
     finally:
         os.umask(before)
     modes = {name: stat.S_IMODE(os.stat(os.path.join(home.path, name)).st_mode) for name in os.listdir(home.path)}
-    assert modes == {"releases": 0o755, "run": 0o750, "slots": 0o755, "data": 0o700}
+    assert modes == {"releases": 0o755, "run": 0o750, "sockets": 0o711, "slots": 0o755, "data": 0o700}
     assert stat.S_IMODE(os.stat(home.path).st_mode) == 0o751
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -133,6 +134,7 @@ class Life(NamedTuple):
     replaced: bool | None
     websocket: bytes
     log: str
+    kept: bool
 
 
 def live(way: Way, directory: Path) -> Life:
@@ -147,6 +149,8 @@ def live(way: Way, directory: Path) -> Life:
             killed.bind(release.place)
     try:
         release.start()
+        place = Path(release.place)
+        bound = place.stat() if way.place == "unix" else None
         answers = {}
         for prefix in ("", "/shop") if way.interface != "tornado" else ("",):
             headers = {**VISIT, "X-Forwarded-Prefix": prefix, "SCRIPT_NAME": prefix}
@@ -171,7 +175,8 @@ def live(way: Way, directory: Path) -> Life:
             in_flight = repr(error)
         stopping.join()
         assert ended, f"it does not end\n{release.said()}"
-        return Life(answers, probe, in_flight, *ended[0], replaced, websocket, release.said())
+        kept = not bound or (os.path.samestat(bound, now := place.stat()) and stat.S_IMODE(now.st_mode) == 0o660)
+        return Life(answers, probe, in_flight, *ended[0], replaced, websocket, release.said(), kept)
     finally:
         release.end()
 
@@ -241,6 +246,12 @@ def test_a_server_answers_the_health_probe_which_has_no_headers_of_a_web_server(
 def test_a_server_ends_in_time_when_it_is_asked_to(lives: Lives, way: Way) -> None:
     life = lives[way].result()
     assert life.seconds < GRACE + 3, life.log
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.place == "unix"], ids=str)
+def test_a_server_listens_on_the_socket_that_it_was_handed_and_leaves_its_path_alone(lives: Lives, way: Way) -> None:
+    life = lives[way].result()
+    assert life.kept, life.log
 
 
 @pytest.mark.parametrize("way", KEPT, ids=str)
@@ -392,7 +403,7 @@ def test_gunicorn_has_its_files_beside_its_socket_and_none_that_two_releases_sha
 ) -> None:
     shop = release({"pid_file_enabled": True, "control_socket_enabled": True})
     assert shop.process
-    shop.until(lambda: sorted(path.name for path in shop.run.iterdir()) == ["r1.ctl", "r1.pid", "r1.sock"])
+    shop.until(lambda: sorted(path.name for path in shop.run.iterdir()) == ["r1.ctl", "r1.pid"])
     assert int((shop.run / "r1.pid").read_text()) == shop.process.pid
 
 

@@ -165,7 +165,7 @@ def kill_again_and_again(host: Host, client: Host, seed: int) -> str:
         assert answers["release"] == after[-1], about
         assert (answers["version"] == version) is bool(new), about
         assert host.check_output("readlink %s/current", home) == f"releases/{after[-1]}", about
-        assert host.check_output("readlink %s/current.sock", home) == f"run/{after[-1]}.sock", about
+        assert host.check_output("readlink %s/current.sock", home) == f"sockets/{after[-1]}.sock", about
         lock = host.run("cat %s/lock.json", home).stdout
         assert not lock or json.loads(lock)["expires"] > time.time(), about
         if lock:

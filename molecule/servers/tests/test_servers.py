@@ -118,6 +118,37 @@ def test_no_server_can_be_reached_but_through_the_web_server(host: Host, visitor
     for app in apps_of(host):
         if not app["server"].get("port"):
             assert host.run("runuser -u nobody -- ls /srv/wsgi/%s/run", app["name"]).rc != 0
+            socket = f"/srv/wsgi/{app['name']}/current.sock"
+            assert "PermissionError" in host.run("runuser -u nobody -- python3 -c %s %s", CONNECT, socket).stderr
+
+
+CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+# What an app could try so that visitors get another app at its site, or so that its next release cannot listen.
+REPLACEMENTS = """
+import os, sys
+directory, name = os.path.split(os.path.realpath(sys.argv[1]))
+attempts = [
+    lambda: os.unlink(f"{directory}/{name}"),
+    lambda: os.rename(f"{directory}/{name}", f"{directory}/away"),
+    lambda: os.symlink("/srv/wsgi/gthread/current.sock", f"{directory}/new"),
+    lambda: os.mkdir(f"{directory}/0123456789ab.sock"),
+    lambda: os.chmod(directory, 0o777),
+    lambda: os.rename(directory, f"{directory}.away"),
+]
+for attempt in attempts:
+    try:
+        attempt()
+    except PermissionError:
+        print("refused")
+"""
+
+
+def test_no_app_puts_anything_in_the_place_of_its_socket_or_of_the_next_one(host: Host) -> None:
+    for app in apps_of(host):
+        if not app["server"].get("port"):
+            socket = f"/srv/wsgi/{app['name']}/current.sock"
+            command = f"runuser -u wsgi-{app['name']} -- python3 -c %s %s"
+            assert host.check_output(command, REPLACEMENTS, socket).split() == ["refused"] * 6, app["name"]
 
 
 def test_nothing_listens_but_what_is_documented(host: Host) -> None:
@@ -131,7 +162,7 @@ def test_nothing_listens_but_what_is_documented(host: Host) -> None:
     assert {int(words[4].rpartition(":")[2]) for words in inside if words[0] == "tcp"} <= {9001, *ports}
     sockets = host.check_output("find / -path /proc -prune -o -type s -user %s -print", "wsgi-gthread").split()
     sockets += host.check_output("find / -path /proc -prune -o -type s -path '*wsgi*' -print").split()
-    assert [path for path in sockets if not re.fullmatch(r"/srv/wsgi/[^/]+/run/[^/]+(/[^/]+)?\.sock", path)] == []
+    assert [path for path in sockets if not re.fullmatch(r"/srv/wsgi/[^/]+/sockets/[^/]+\.sock", path)] == []
 
 
 def test_every_server_runs_under_supervisord(host: Host) -> None:

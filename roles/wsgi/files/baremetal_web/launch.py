@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 START_SECONDS = 5
+LISTEN_FD = 3  # the first one of systemd's protocol
 
 
 def options() -> dict[str, Any]:
@@ -26,15 +27,10 @@ def options() -> dict[str, Any]:
 
 
 def listen(backlog: int) -> socket.socket:
-    """Listen where APP_SOCKET says: on a path, or on ADDRESS:PORT."""
+    """Listen where APP_SOCKET says: on a path, whose socket was handed over, or on ADDRESS:PORT."""
     place = os.environ["APP_SOCKET"]
     if place.startswith("/"):
-        listener = socket.socket(socket.AF_UNIX)
-        with suppress(FileNotFoundError):
-            os.unlink(place)  # of one that was killed
-        listener.bind(place)
-        # Who may enter its directory decides who connects.
-        os.chmod(place, 0o666)
+        listener = inherited()
     else:
         host, _colon, port = place.rpartition(":")
         listener = socket.socket()
@@ -44,6 +40,14 @@ def listen(backlog: int) -> socket.socket:
         listener.bind((host, int(port)))
     listener.listen(backlog)
     return listener
+
+
+def inherited() -> socket.socket:
+    """Return the bound socket that was handed over; the app's own programs get none."""
+    for name in ("LISTEN_FDS", "LISTEN_PID"):
+        os.environ.pop(name, None)
+    os.set_inheritable(LISTEN_FD, False)
+    return socket.socket(fileno=LISTEN_FD)
 
 
 def on_stop(act: Callable[[], Any]) -> None:

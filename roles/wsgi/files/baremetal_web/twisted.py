@@ -10,14 +10,12 @@ import socket
 import sys
 from typing import Any
 
-from baremetal_web.launch import listen, options
-
-LISTEN_FD = 3  # the first one that systemd's protocol hands over, which Twisted speaks
+from baremetal_web.launch import LISTEN_FD, listen, options
 
 
 def site() -> Any:
     """Return the resource that answers; ``twist web --wsgi`` has no option for the size of its pool."""
-    from twisted.internet import address, defer, reactor
+    from twisted.internet import address, defer, reactor, unix
     from twisted.python.threadpool import ThreadPool
     from twisted.web.wsgi import WSGIResource
 
@@ -41,6 +39,8 @@ def site() -> Any:
         reactor.callLater(wanted["graceful_timeout"], lambda: ended.called or ended.callback(None))
         return ended
 
+    # Twisted would open the socket's path to everybody, and remove it in the end; the path is root's.
+    unix._inFilesystemNamespace = lambda _path: False
     reactor.callWhenRunning(pool.start)
     # Twisted listens once more, with a backlog of 50.
     listener = socket.socket(fileno=os.dup(LISTEN_FD))

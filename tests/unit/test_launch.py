@@ -1,0 +1,109 @@
+"""A program of supervisord starts as root, on a socket that root bound, and becomes its account."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import LAUNCHER
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+NOBODY = pwd.getpwnam("nobody")
+SAY = """
+import json, os, socket
+shown = {name: os.environ[name] for name in ("LISTEN_FDS", "LISTEN_PID") if name in os.environ}
+fd = socket.socket(fileno=3).getsockname() if shown else ""
+print(json.dumps([os.getresuid(), os.getresgid(), os.getgroups(), os.getpid(), shown, fd]))
+"""
+BY_NOBODY = ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups"]
+
+
+@pytest.fixture
+def sockets(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory of sockets as root makes it, which everybody can reach."""
+    place = Path(f"/run/launch-test-{os.getpid()}")
+    place.mkdir(mode=0o711)
+    os.chown(place, 0, grp.getgrnam("daemon").gr_gid)
+    place.chmod(0o711)
+    yield place
+    for path in place.iterdir():
+        path.unlink()
+    place.rmdir()
+
+
+def launch(*words: str) -> subprocess.Popen:
+    command = [*shlex.split(LAUNCHER), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@AS_ROOT
+def test_a_program_is_its_account_with_no_group_of_roots_and_the_process_that_supervisord_started(
+    sockets: Path,
+) -> None:
+    with launch("user=nobody", f"socket={sockets}/one.sock", "--", "python3", "-c", SAY) as process:
+        assert process.stdout
+        uids, gids, groups, pid, shown, name = json.loads(process.stdout.read())
+    assert (uids, gids) == ([NOBODY.pw_uid] * 3, [NOBODY.pw_gid] * 3)
+    assert groups == [NOBODY.pw_gid]
+    assert pid == process.pid
+    assert shown == {"LISTEN_FDS": "1", "LISTEN_PID": str(pid)}
+    assert name == f"{sockets}/one.sock"
+
+
+@AS_ROOT
+def test_a_program_without_a_socket_is_handed_none() -> None:
+    with launch("user=nobody", "--", "python3", "-c", SAY) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.read())[4:] == [{}, ""]
+
+
+@AS_ROOT
+def test_the_account_and_the_group_of_the_directory_connect_and_the_account_replaces_nothing(sockets: Path) -> None:
+    path = sockets / "one.sock"
+    with launch("user=nobody", f"socket={path}", "--", "true") as process:
+        pass
+    assert process.returncode == 0
+    found = path.stat()
+    assert stat.S_ISSOCK(found.st_mode)
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o660, NOBODY.pw_uid)
+    assert found.st_gid == grp.getgrnam("daemon").gr_gid
+    for attempt in (["rm", "-f", path], ["ln", "-sfn", "/run/other.sock", path], ["mkdir", sockets / "next.sock"]):
+        assert subprocess.run([*BY_NOBODY, *attempt], stderr=subprocess.DEVNULL, check=False).returncode
+    assert os.path.samestat(found, path.lstat())
+    assert os.listdir(sockets) == ["one.sock"]
+
+
+def test_what_was_left_of_a_killed_program_is_replaced(tmp_path: Path) -> None:
+    user, path = pwd.getpwuid(os.geteuid()).pw_name, tmp_path / "one.sock"
+    inodes = []
+    for _ in range(2):
+        with launch(f"user={user}", f"socket={path}", "--", "true") as process:
+            pass
+        assert process.returncode == 0
+        inodes.append(path.stat().st_ctime_ns)
+    assert inodes[0] != inodes[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["user=no-such-account", "--", "true"], "no-such-account"),
+        ([f"user={pwd.getpwuid(os.geteuid()).pw_name}", "--", "/no/such/program"], "No such file"),
+    ],
+)
+def test_a_program_that_cannot_be_started_says_why_in_its_log(words: list[str], said: str) -> None:
+    with launch(*words) as process:
+        assert process.stdout
+        output = process.stdout.read()
+    assert process.returncode
+    assert said in output
+    assert "Traceback" not in output
