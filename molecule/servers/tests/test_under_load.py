@@ -57,6 +57,7 @@ def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -
 
 def test_an_app_moves_from_server_to_server_and_back_without_a_failed_request(host: Host, visitor: Host) -> None:
     (app,) = (app for app in UNIX if app["name"] == "gthread")
+    others = [other for other in UNIX + TCP + DJANGO if other is not app]
     # Each move reloads nginx, which then closes connections that visitors keep open and do not use.
     with load(visitor, [target(host, app)], 500, rate=10, connections=NEW) as judgement:
         for move in MOVES:
@@ -66,7 +67,7 @@ def test_an_app_moves_from_server_to_server_and_back_without_a_failed_request(ho
                 f"--limit={HOST}",
                 inventory=INVENTORY,
                 app="gthread",
-                wsgi_apps=[{**app, "server": server}],
+                wsgi_apps=[{**app, "server": server}, *others],
             )
             assert code == 0, (move, output[-2000:])
     assert judgement.found["errors"] == []
