@@ -105,6 +105,7 @@ _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
 # What stands for signs of a host name in the name of a file.
 _FILE_SIGNS = str.maketrans({"*": "+", ":": "_", "[": None, "]": None})
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGEST_VARIABLE = 131072  # MAX_ARG_STRLEN, with the NUL at its end
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -180,11 +181,24 @@ def _unknown_key(options: Mapping[str, Any], path: tuple[str, ...]) -> str:
 def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Validate a dictionary against options; return it with its defaults, and the errors."""
     # Copied, for the validator hands out the very defaults of the options.
-    result = ArgumentSpecValidator(copy.deepcopy(dict(options))).validate(_plain(value))
+    plain = _plain(value)
+    result = ArgumentSpecValidator(copy.deepcopy(dict(options))).validate(plain)
     paths = [path if isinstance(path, tuple) else (path,) for path in result.unsupported_parameters]
     errors = [_unknown_key(options, path) for path in sorted(paths)]
     errors += [str(error) for error in result.errors.errors if not isinstance(error, UnsupportedError)]
+    errors += _untrue_numbers(options, plain)
     return result.validated_parameters, errors
+
+
+def _untrue_numbers(options: Mapping[str, Any], value: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Find true and false where a number belongs: the validator would take them for 1 and 0."""
+    for key, option in options.items():
+        found = value.get(key)
+        if option.get("type") == "int" and isinstance(found, bool):
+            yield f"{path}{key} is {str(found).lower()}; it must be a number"
+        for part in found if isinstance(found, list) else [found]:
+            if isinstance(part, Mapping):
+                yield from _untrue_numbers(option.get("options") or {}, part, f"{path}{key}.")
 
 
 def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
@@ -306,12 +320,21 @@ def _shape_problems(app: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _health_problems(app["health"])
     for name, value in app["environment"].items():
-        if not _VARIABLE_NAME.fullmatch(str(name)):
+        if not isinstance(name, str):
+            yield f"environment has the name {name!r}, which is no text; write the name in quotes"
+        elif not _VARIABLE_NAME.fullmatch(name):
             yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
         if value is None:
             yield f'environment.{name} has no value; give it one, or "" for an empty text'
-        elif isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
             yield f"environment.{name} is neither text nor a number; write it in quotes"
+        elif "\0" in str(value):
+            yield f"environment.{name} has a NUL, which no variable can hold; take it out"
+        elif (size := len(f"{name}={value}".encode(errors="surrogatepass"))) >= _LARGEST_VARIABLE:
+            yield (
+                f"environment.{name} makes {size} bytes with its name, and Linux takes fewer than {_LARGEST_VARIABLE}; "
+                "put the value into a file"
+            )
     yield from environment.problems(app["environment"])
     if app["name"] in _RESERVED_NAMES:
         yield f"name is {app['name']!r}, which the stack uses itself"

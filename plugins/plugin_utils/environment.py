@@ -92,6 +92,14 @@ REFUSED = (
             "SHLVL",
             "BASH",
             "BASH_VERSINFO",
+            "BASHPID",
+            "RANDOM",
+            "SRANDOM",
+            "LINENO",
+            "EPOCHSECONDS",
+            "EPOCHREALTIME",
+            "HISTCMD",
+            "_",
         ),
         "It is a variable of the shell itself",
         "Choose another name",
@@ -105,8 +113,8 @@ def problems(environment: Mapping[Any, Any]) -> Iterator[str]:
         for refused in REFUSED:
             if refused.has(name):
                 yield f"environment.{name} is refused. {refused.reason}. {refused.instead}"
-    path = environment.get("PATH")
-    if isinstance(path, str) and not re.fullmatch(r"/[^$:\0]*(:/[^$:\0]*)*", path):
+    path = environment.get("PATH", "/")
+    if isinstance(path, (str, int, float)) and not re.fullmatch(r"/[^$:\0\n]*(:/[^$:\0\n]*)*", str(path)):
         yield (
             "environment.PATH is no list of absolute directories with : between them. No $ is expanded there. Write "
             "your own directories alone, because those of the release and the system are added"

@@ -38,7 +38,7 @@ def host_name(name: str) -> list[str]:
     labels = [_ascii(label) for label in _DOTS.split(name)]
     if labels[-1] == "" and len(labels) > 1:  # the root of all names, which web servers take off
         labels.pop()
-    if labels[0] == "" and len(labels) > 1:
+    if labels[0] == "" and len(labels) > 1 and labels[1]:
         domain = host_name(".".join(labels[1:]))[0]
         return [domain, *host_name(f"*.{domain}")]
     plain = labels[1:] if labels[0] == "*" else labels[:-1] if labels[-1] == "*" else labels
@@ -49,7 +49,10 @@ def host_name(name: str) -> list[str]:
             raise HostNameError(
                 f"{name!r}. {label!r} in it is no part of a host name: it has from 1 to 63 letters, digits, - or _, "
                 "and no - at an end. Write a host name such as shop.example.com"
+                + ("" if label.isascii() else ", or its form in ASCII, xn--…, where browsers take it")
             )
+        if label.startswith("xn--") and not _is_punycode(label[4:]):
+            raise HostNameError(f"{name!r}. {label!r} in it stands for no name in another script; correct it")
     if len(".".join(labels)) > 253:
         raise HostNameError(f"{name!r}. A host name has 253 characters at most; write a shorter one")
     if plain[-1].isdigit() and labels[-1] != "*":
@@ -84,13 +87,15 @@ def _refusal(name: str) -> str:
         return "No client sends such a name. Write '*' alone for every host name"
     if name.startswith("~"):
         return "Regular expressions are not supported. List the names, or write *.example.com for all below one"
-    if found := re.match(r"[a-z]+://([^/:]+)", name):
+    if found := re.match(r"(?:[a-z]+:)?//([^/:]+)", name):
         return f"It is an address of a page. Write its host name alone: {found[1]}"
     if found := re.fullmatch(r"([^:\[\]]+|\[.*\]):(\d+)", name):
         return (
             "Names are compared without a port, so this one never matches. "
             f"Write {found[1]}, and the port as site.listen: {found[2]}"
         )
+    if "/" in name.partition("/")[2] and name.startswith(("/", "http")):
+        return "It has no host name. Write one such as shop.example.com"
     if "/" in name:
         return f"A path is no part of a host name. Write {name.partition('/')[0]}, and the path as site.prefix"
     return ""
@@ -110,6 +115,21 @@ def _address(name: str) -> str:
 def _ascii(label: str) -> str:
     """Return a label as it is sent: one in another script by its letters in Punycode, as RFC 5891 has it."""
     label = unicodedata.normalize("NFKC", label.lower()).lower()
-    if label.isascii() or not all(sign == "-" or unicodedata.category(sign)[0] in "LMN" for sign in label):
+    # A joiner that nobody sees is allowed behind a virama alone: RFC 5892, appendix A.
+    shown = "".join(
+        "" if sign in "\u200c\u200d" and before and unicodedata.combining(before) == 9 else sign
+        for before, sign in zip(["", *label], label, strict=False)
+    )
+    if label.isascii() or not all(sign == "-" or unicodedata.category(sign)[0] in "LMN" for sign in shown):
+        return label
+    if unicodedata.category(label[0])[0] == "M":
         return label
     return f"xn--{label.encode('punycode').decode('ascii')}"
+
+
+def _is_punycode(text: str) -> bool:
+    try:
+        text.encode("ascii").decode("punycode")
+    except UnicodeError:
+        return False
+    return True

@@ -148,7 +148,7 @@ OTHER_FORMATS = {
     "Pipfile": "pipenv requirements --hash > requirements.txt",
     "pdm.lock": _PDM_EXPORT,
     "pylock.toml": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
-    **dict.fromkeys(("environment.yml", "environment.yaml", "conda-lock.yml", "pixi.lock"), _CONDA_EXPORT),
+    **dict.fromkeys(("environment.yml", "environment.yaml", "conda-lock.yml", "pixi.lock", "pixi.toml"), _CONDA_EXPORT),
     "setup.py": _EXPORT.format("setup.py"),
     "setup.cfg": _EXPORT.format("setup.cfg"),
 }
@@ -216,6 +216,9 @@ def decode(data: bytes, name: str) -> str:
         )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{name} is in UTF-16, as some programs of Windows write it. Save it as UTF-8.")
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise ValueError(f"{name} line {line}: it has a NUL byte, as files in UTF-16 do. Save the file as UTF-8.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -227,6 +230,8 @@ def other_format(name: str) -> str:
     """Return a sentence when a file is that of another tool."""
     base = posixpath.basename(name)
     base = "pylock.toml" if re.fullmatch(r"pylock\..+\.toml", base) else base
+    # A description of a conda environment has any name, and its format in the ending.
+    base = "environment.yml" if base.endswith((".yml", ".yaml")) else base
     if command := OTHER_FORMATS.get(base):
         return f"{name} is no requirements file. `{command}` makes one of it; then name that one."
     return ""
@@ -308,7 +313,13 @@ class Reader:
         except tomllib.TOMLDecodeError as error:
             self._problem(name, f"it is no TOML ({error}).")
             return
-        project, tools = whole.get("project", {}), whole.get("tool", {})
+        tables = [whole.get("project", {}), tool := whole.get("tool", {})]
+        if isinstance(tool, dict):
+            tables += [tool.get(each, {}) for each in ("uv", "poetry", "pdm")]
+        if not all(isinstance(table, dict) for table in tables):
+            self._problem(name, "project, tool, tool.uv, tool.poetry and tool.pdm are tables. Correct it.")
+            return
+        project, tools = tables[:2]
         export = _EXPORT.format(name)
         if "dependencies" in project.get("dynamic", []):
             self._problem(
@@ -318,12 +329,20 @@ class Reader:
             self._problem(name, f"its dependencies are Poetry's. `{OTHER_FORMATS['poetry.lock']}` writes them.")
         elif "dependencies" not in project:
             self._problem(name, "it has no project.dependencies. Add them, or name a requirements file.")
+        elif not _is_list_of_texts(project["dependencies"]):
+            self._problem(name, 'project.dependencies is no list of texts. Write it as dependencies = ["flask>=3"].')
+        elif set(tools.get("poetry", {}).get("dependencies", {})) - {"python"}:
+            named = "it has tool.poetry.dependencies beside project.dependencies, which is not read here"
+            self._problem(name, f"{named}. `{OTHER_FORMATS['poetry.lock']}` applies both.")
+        elif settings := sorted({"source", "resolution"} & set(tools.get("pdm", {}))):
+            named = ", ".join(f"tool.pdm.{setting}" for setting in settings)
+            self._problem(name, f"it has {named}, which is not read here. `{_PDM_EXPORT}` applies it.")
         elif settings := sorted(set(tools.get("uv", {})) - {"dev-dependencies", "package", "required-version"}):
             named = ", ".join(f"tool.uv.{setting}" for setting in settings)
             self._problem(name, f"it has {named}, which is not read here. `{OTHER_FORMATS['uv.lock']}` applies it.")
         else:
             for number, line in enumerate(project["dependencies"], 1):
-                self._line(f"{name}, dependency {number}", str(line).strip(), constraint)
+                self._line(f"{name}, dependency {number}", line.strip(), constraint)
 
     def _text(self, text: str, name: str, constraint: bool) -> None:
         for number, line in logical_lines(text):
@@ -348,7 +367,7 @@ class Reader:
             except FileNotFoundError:
                 self._problem(
                     where,
-                    f"{option} {value} is not there: {name} was looked for, relative to {here}. Correct the path.",
+                    f"{option} {value} is no file: {name} was looked for, relative to {here}. Correct the path.",
                 )
             except PermissionError:
                 self._problem(where, f"{option} {value} leads out of the source. Put the file into the source.")
@@ -369,6 +388,11 @@ class Reader:
     def _option_line(self, where: str, shown: str, line: str, constraint: bool) -> None:
         found = re.fullmatch(r"(--[A-Za-z-]+|-[A-Za-z])\s*=?\s*(.*)", line)
         option = _ALIASES.get(found[1], found[1]) if found else ""
+        if option == "--hash":
+            self._problem(
+                where, f"{shown!r} stands alone. Write it behind its package, or end the line before with a backslash."
+            )
+            return
         if option not in RULES or option == "hash":
             self._problem(where, f"{shown!r} is no option that is known here. Correct it, or leave it out.")
             return
@@ -495,15 +519,18 @@ class Reader:
         self, where: str, shown: str, body: str, hashes: frozenset[str], constraint: bool, *, editable: bool = False
     ) -> None:
         """Decide a path in the source."""
+        if _VCS.match(body):
+            self._rule(where, shown, "vcs")
+            return
+        if body.startswith(("/", "~", "file:")) or "://" in body:
+            self._rule(where, shown, "file")
+            return
+        if "#" in body:
+            self._problem(where, f"{shown!r} is a path with #{body.partition('#')[2]} behind it. Leave that out.")
+            return
         found = _PATH.fullmatch(body.strip())
         if found is None:
             self._problem(where, f"{shown!r} is no path that can be read. Use a path without spaces and quotes.")
-            return
-        if _VCS.match(found["path"]):
-            self._rule(where, shown, "vcs")
-            return
-        if found["path"].startswith(("/", "~", "file:")) or "://" in found["path"]:
-            self._rule(where, shown, "file")
             return
         path = posixpath.normpath(found["path"])
         wheel = path.lower().endswith(".whl")
@@ -573,6 +600,10 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
         parts = []
         if line:
             yield begun, line
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _words(text: str) -> list[str]:

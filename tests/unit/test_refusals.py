@@ -42,7 +42,19 @@ REFUSED = [
     ("site.server_names", ["-a.example"], ["'-a'"]),
     ("site.server_names", ["a..example"], ["''"]),
     ("site.server_names", ["two names.example"], ["'two names'"]),
+    ("site.server_names", [".."], ["'..'", "shop.example.com"]),
+    ("site.server_names", ["//a.example"], ["'//a.example'", "host name alone: a.example"]),
+    ("site.server_names", ["http://"], ["'http://'", "no host name"]),
+    ("site.server_names", ["a\u200db.example"], ["xn--"]),
+    ("site.server_names", ["\u0301a.example"], ["xn--"]),
+    ("site.server_names", ["xn--zzzzzzzzz.example"], ["'xn--zzzzzzzzz'", "another script"]),
     ("site.listen", 443, ["443", "TLS"]),
+    ("site.listen", "0443", ["443", "TLS"]),
+    ("site.listen", True, ["true", "a number"]),
+    ("health.timeout", False, ["false", "a number"]),
+    ("environment", {False: "x"}, ["False", "in quotes"]),
+    ("environment", {"X": "a\0"}, ["X has a NUL"]),
+    ("environment", {"X": "a" * 131070}, ["131072", "into a file"]),
     ("site.listen", 22, ["22", "ssh"]),
 ]
 
@@ -64,8 +76,10 @@ def test_the_documentation_has_every_variable_that_is_refused() -> None:
         assert f"| {', '.join(f'`{name}`' for name in names)} | {reason} | {instead} |" in rows
 
 
-@pytest.mark.parametrize("path", ["/opt/bin:$PATH", "", "bin", "/opt/bin:", "/opt/bin:.:/x", "~/bin", "${HOME}/bin"])
-def test_a_path_that_no_shell_would_expand_is_refused(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", [5, "/a\n/b", "/opt/bin:$PATH", "", "bin", "/opt/bin:", "/opt/bin:.:/x", "~/bin", "${HOME}/bin"]
+)
+def test_a_path_that_no_shell_would_expand_is_refused(path: Any) -> None:
     (problem,) = examine([described("environment", {"PATH": path})], [], ["web1"])[1]
     assert problem.startswith("app shop: environment.PATH is no list of absolute directories")
 
@@ -107,6 +121,7 @@ NAMES = {
     "M\u00fcnchen.example": ["xn--mnchen-3ya.example"],
     "stra\u00dfe.example": ["xn--strae-oqa.example"],
     "\u4f8b\u5b50\u3002example": ["xn--fsqu00a.example"],
+    "\u0915\u094d\u200d\u0937.example": ["xn--11b2ezcw70k.example"],
 }
 
 
