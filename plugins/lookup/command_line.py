@@ -74,4 +74,9 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(f"-e {name} has no value. Give it one, or leave it out.")
         if not self.get_option("elements"):
             return value
-        return value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
+        parts = value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
+        if not all(isinstance(part, str) and part for part in parts):
+            raise AnsibleLookupError(
+                f"-e {name} is {value!r}, which has a part that is no name. Write -e {name}=one,two."
+            )
+        return list(dict.fromkeys(parts))

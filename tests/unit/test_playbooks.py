@@ -120,3 +120,10 @@ def test_an_empty_value_is_refused_and_a_list_is_one(tmp_path: Path) -> None:
     assert "-e app has no value. Give it one, or leave it out." in output
     code, output = ask(tmp_path, "-e", "app=shop,blog", elements="true")
     assert 'said ["shop", "blog"] end' in output.replace("\\", "")
+
+
+@pytest.mark.parametrize("said", ["app=shop,", "app=,", '{"app": [""]}', '{"app": [3]}'])
+def test_a_list_with_a_part_that_is_no_name_is_refused(tmp_path: Path, said: str) -> None:
+    code, output = ask(tmp_path, "-e", said, elements="true")
+    assert code == 2
+    assert "has a part that is no name. Write -e app=one,two." in output
