@@ -11,6 +11,8 @@ import functools
 import ipaddress
 import os
 import re
+import shutil
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -391,6 +393,7 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield f"hooks.{kind} has two hooks named {name!r}; give them different names, for messages name them"
         for hook in app["hooks"][kind]:
             yield from _command_problems(f"hooks.{kind}", hook)
+            yield from _syntax_problems(f"hooks.{kind}", hook)
             if hook["timeout"] < 1:
                 yield f"hooks.{kind}: timeout of {hook['name']} is {hook['timeout']}; it must be 1 or more seconds"
     for name in _repeated(program["name"] for program in app["programs"]):
@@ -403,6 +406,13 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"programs: command of {program['name']} is {program['command']!r}; supervisord takes a ; or # at its "
                 "start or after a space for a comment, and %(here)s for a place: put it into a script"
+            )
+        else:
+            yield from _syntax_problems("programs", program)
+        if re.search(r"(?<![&>])&\s*$", program["command"]):
+            yield (
+                f"programs: command of {program['name']} is {program['command']!r}; the & at its end sends it to the "
+                "background, where supervisord loses it: leave the & out"
             )
         if not 1 <= program["number"] <= 100:
             yield f"programs: number of {program['name']} is {program['number']}; it must be from 1 to 100"
@@ -417,6 +427,22 @@ def _repeated(names: Iterable[Any]) -> list[Any]:
 def _command_problems(where: str, item: Mapping[str, Any]) -> Iterator[str]:
     if not item["command"].strip() or re.search(r"[\x00-\x1f]", item["command"]):
         yield f"{where}: command of {item['name']} is {item['command']!r}; it must be one line of a shell"
+
+
+def _syntax_problems(where: str, item: Mapping[str, Any]) -> Iterator[str]:
+    """Find a line that no shell of the controller can read; nothing of it runs."""
+    shells = filter(shutil.which, ("sh", "bash"))  # a host's sh may be either
+    if not any([_can_read(shell, item["command"]) for shell in shells] or [True]):
+        yield (
+            f"{where}: command of {item['name']} is {item['command']!r}, which a shell cannot read; a quote, a bracket "
+            "or a word after an operator is missing or too much"
+        )
+
+
+def _can_read(shell: str, command: str) -> bool:
+    """Tell whether the syntax of a line is right; what the shell says is not shown, for it may quote a secret."""
+    line = command.encode(errors="replace")
+    return not subprocess.run([shell, "-n"], input=line, capture_output=True, check=False).returncode
 
 
 def _bind_problems(app: Mapping[str, Any]) -> Iterator[str]:
