@@ -114,7 +114,7 @@ class Activation:
         self.slot = home.slot_of(release)
         self.step = ""
         self.seconds: dict[str, float] = {}
-        self.log_start = 0
+        self.log_starts: dict[str, tuple[int, int]] = {}
         self.ran: list[str] = []  # the hooks
 
     # What the release consists of
@@ -222,7 +222,7 @@ class Activation:
         """Return the seconds that the activation may take."""
         health, hooks = self.description["health"], self.description["hooks"]
         timeouts = [hook["timeout"] for kind in ("before_activate", "after_activate") for hook in hooks[kind]]
-        return health["timeout"] + health["stable"] + sum(timeouts)
+        return health["timeout"] + health["stable"] * (2 if self.background() else 1) + sum(timeouts)
 
     def is_settled(self) -> bool:
         """Tell whether the release is live, healthy and in supervisord as described, and nothing is left over."""
@@ -359,6 +359,8 @@ class Activation:
             with self.doing("background"):
                 self._stop_background(previous)
                 self.run_background()
+                if not warm:
+                    self._prove_background()
             with self.doing("after_activate"):
                 self.hooks("after_activate", run_once=False)
         except Exception:
@@ -391,12 +393,11 @@ class Activation:
         program = self.server(autostart=live)
         account(program["user"])  # supervisord would learn of it only when the launcher ends
         text = self.text(program)
+        self._note_log(program)
         if live and self.supervisor.state(self.name) in ("RUNNING", "STARTING"):
             if self.supervisor.current_text(self.name) != text:
                 write_file(self.supervisor.path(self.name), text.encode(), 0o600)
             return
-        with suppress(OSError):
-            self.log_start = os.path.getsize(self.supervisor.log(program))
         # supervisord remembers what a live one has, so that an `update` by somebody does not restart that.
         self.supervisor.add(self.name, self.text(self.server()))
         if not live:
@@ -436,11 +437,19 @@ class Activation:
         program = program or self.server()
         return ReleaseError(f"{problem}. The end of {self.supervisor.log(program)}:\n{self._log_tail(program)}")
 
+    def _note_log(self, program: dict[str, Any]) -> None:
+        """Note where a log ends, so that a message shows what this attempt has added."""
+        with suppress(OSError):
+            found = os.stat(self.supervisor.log(program))
+            self.log_starts[program["name"]] = (found.st_ino, found.st_size)
+
     def _log_tail(self, program: dict[str, Any], lines: int = 15) -> str:
+        inode, size = self.log_starts.get(program["name"], (0, 0))
         with suppress(OSError), open(self.supervisor.log(program), encoding="utf-8", errors="replace") as stream:
-            # What was there before is of another release; a log that is shorter by now has been rotated.
-            stream.seek(self.log_start if self.log_start < os.path.getsize(stream.name) else 0)
-            return "".join(stream.readlines()[-lines:]).strip()
+            found = os.fstat(stream.fileno())
+            # One that was rotated meanwhile is another file, or shorter.
+            stream.seek(size if found.st_ino == inode and found.st_size >= size else 0)
+            return "".join(stream.readlines()[-lines:]).strip() or "(nothing of this attempt)"
         return "(empty)"
 
     def _take_slot(self, slot: str) -> None:
@@ -457,6 +466,7 @@ class Activation:
         for program in self.background():
             text = self.text(program)
             name = program["name"]
+            self._note_log(program)
             states = self.supervisor.states(name)
             if self.supervisor.current_text(name) != text or set(states) - {"RUNNING", "STARTING"} or not states:
                 self.supervisor.add(name, text)
@@ -466,6 +476,17 @@ class Activation:
                 if "FATAL" in states or time.monotonic() > end:
                     raise self._unhealthy(f"its program {program['name']} is {', '.join(sorted(set(states)))}", program)
                 time.sleep(POLL_SECONDS)
+
+    def _prove_background(self) -> None:
+        """See that the background programs stay, with the same processes, for as long as the server has to."""
+        stable, begun = self.description["health"]["stable"], time.monotonic()
+        before = {program["name"]: self.supervisor.processes(program["name"]) for program in self.background()}
+        while before and time.monotonic() < begun + stable:
+            time.sleep(0.2)
+            for program in self.background():
+                if self.supervisor.processes(program["name"]) != before[program["name"]]:
+                    after = f"within {stable} s after it began to run"
+                    raise self._unhealthy(f"its program {program['name']} has ended {after}", program)
 
     def _stop_background(self, release: str) -> None:
         if release:

@@ -373,11 +373,16 @@ def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
             "background",
             f"program shop-{B}.mailer is FATAL",
         ),
+        "crashes": (
+            {"programs": [background("mailer", "sh -c 'echo the reason; sleep 1.6; exit 3'")], "health": {"stable": 4}},
+            "background",
+            f"program shop-{B}.mailer has ended within 4 s after it began to run",
+        ),
         "after": ({"hooks": {"after_activate": [hook("echo why; exit 5")]}}, "after_activate", "exit status 5\nwhy"),
     }
 
 
-FAILURES = ["start", "user", "dead", "probe", "hangs", "ends", "worker", "before", "background", "after"]
+FAILURES = ["start", "user", "dead", "probe", "hangs", "ends", "worker", "before", "background", "crashes", "after"]
 
 
 def fail_to_go_live(shop: Shop, failure: str) -> None:
@@ -397,7 +402,11 @@ def test_whatever_fails_leaves_the_live_release_as_it_was(shop: Shop, failure: s
     fail_to_go_live(shop, failure)
     shop.home.drop(B)
     after = shop.picture()
-    if failure in ("background", "after"):  # visitors had it for a moment, and the clock of the former one stopped
+    if failure in (
+        "background",
+        "crashes",
+        "after",
+    ):  # visitors had it for a moment, and the clock of the former one stopped
         assert after["processes"].pop(f"shop-{A}.clock") != before["processes"].pop(f"shop-{A}.clock")
     assert after == before
     assert shop.visit() == A
@@ -509,6 +518,18 @@ def test_background_programs_follow_the_release_with_its_environment(shop: Shop)
     assert shop.supervisor.states(f"shop-{A}.mailer") == ["RUNNING", "RUNNING"]
     assert shop.supervisor.states(f"shop-{B}.clock") == []
     assert shop.activation(A).is_settled()
+
+
+def test_a_message_shows_what_this_attempt_has_added_to_the_log_of_that_program(shop: Shop) -> None:
+    log = Path(shop.supervisor.log_directory, "shop.mailer.log")
+    shop.go_live(A, programs=[background("mailer", "sh -c 'echo of the former one; sleep 600'")])
+    wait_until(lambda: "former" in log.read_text())
+    crash = background("mailer", "sh -c 'echo the reason; sleep 1.6; exit 3'")
+    shop.lay(B, programs=[crash], health={"stable": 4})
+    with pytest.raises(ReleaseError) as refusal:
+        shop.activation(B).run()
+    assert "the reason" in str(refusal.value)
+    assert "of the former one" not in str(refusal.value)
 
 
 def test_background_programs_of_two_releases_never_run_at_the_same_time(shop: Shop) -> None:
