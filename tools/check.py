@@ -42,7 +42,18 @@ SHARING = (
     "upgrade",
     "remove",
 )
-SCENARIOS = (*SHARING, "firewall", "offline", "fleet", "servers", "apache", "managers", "redis", "benchmark")
+SCENARIOS = (
+    *SHARING,
+    "firewall",
+    "offline",
+    "fleet",
+    "servers",
+    "apache",
+    "managers",
+    "redis",
+    "third_party",
+    "benchmark",
+)
 PRINTING = threading.Lock()
 
 

@@ -13,6 +13,9 @@ for file in tests/ansible-core/*.in; do
     *) lock 3.12 "$file" "${file%.in}.txt" ;;
   esac
 done
+for file in molecule/third_party/inventory/apps/*/*.in; do
+  lock 3.11 "$file" "${file%.in}.txt"
+done
 for file in roles/*/files/*.in roles/*/files/*/*.in files/hello_flask/requirements.in molecule/redis/jobs/requirements.in; do
   lock 3.10 "$file" "${file%.in}.txt"
 done
