@@ -1,6 +1,7 @@
 """Say what a request looks like to the app: once for each interface, in the same bytes."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
@@ -22,6 +23,9 @@ def headers_of(pairs):
 
 
 def wsgi(environ, start_response):
+    if environ.get("HTTP_UPGRADE") == "websocket" and "gunicorn.socket" in environ:
+        greet_back(environ)
+        raise StopIteration  # by which gunicorn leaves the connection alone
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     headers = [(key[5:].replace("_", "-").lower(), value) for key, value in environ.items() if key.startswith("HTTP_")]
     headers += [(key.replace("_", "-").lower(), environ.get(key, "")) for key in ("CONTENT_TYPE", "CONTENT_LENGTH")]
@@ -44,6 +48,19 @@ def wsgi(environ, start_response):
     )
     start_response("200 OK", [*plain(answer)])
     return [answer]
+
+
+def greet_back(environ):
+    """Take the connection over and echo one short text (RFC 6455)."""
+    key = environ["HTTP_SEC_WEBSOCKET_KEY"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    accepted = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+    connection = environ["gunicorn.socket"]
+    head = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+    connection.sendall("\r\n".join((*head, f"Sec-WebSocket-Accept: {accepted}", "", "")).encode())
+    frame = connection.recv(200)
+    mask, text = frame[2:6], frame[6:]
+    said = b"echo " + bytes(byte ^ mask[index % 4] for index, byte in enumerate(text))
+    connection.sendall(bytes((0x81, len(said))) + said)
 
 
 def stamped(body):

@@ -134,9 +134,14 @@ class Servers(NamedTuple):
             able = [" ".join(pair).strip() for pair in self.variants() if self._speaks(pair, server["protocol"])]
             yield f"server.protocol is {server['protocol']}, which {name} does not speak; {', '.join(able)} do"
         if app["site"]["websocket_enabled"] and interface not in variant["websocket_interfaces"]:
+            having = [
+                f"{' '.join(pair).strip()} ({each})"
+                for pair in self.variants()
+                for each in self.variant(*pair, "")["websocket_interfaces"]
+            ]
             yield (
-                f"site.websocket_enabled is true, and {name} has no WebSockets for interface {interface}; "
-                "they need interface asgi or tornado, and a server for it"
+                f"site.websocket_enabled is true, and {name} has no WebSockets for interface {interface}. "
+                f"Choose one that has: {', '.join(having)}"
             )
         if interface == "tornado" and app["site"]["prefix"] != "/":
             yield (

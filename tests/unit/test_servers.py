@@ -159,8 +159,14 @@ SEPARATE: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["server.worker_class is 'gevent'", "server.kind uwsgi", "gunicorn"],
     ),
     "websockets of wsgi": (
-        {"site": {"websocket_enabled": True}},
-        ["site.websocket_enabled is true", "server.worker_class gthread", "interface wsgi", "asgi or tornado"],
+        {"worker_class": "sync", "site": {"websocket_enabled": True}},
+        [
+            "site.websocket_enabled is true",
+            "server.worker_class sync",
+            "interface wsgi",
+            "gthread (wsgi)",
+            "asgi (asgi)",
+        ],
     ),
     "websockets over uwsgi": (
         {"interface": "asgi", "protocol": "uwsgi", "site": {"websocket_enabled": True}},
@@ -200,7 +206,7 @@ def test_what_is_for_development_is_allowed_there_or_by_force(keys: dict[str, An
     assert problems(describe(**keys, development_enabled=True)) == []
 
 
-@pytest.mark.parametrize("interface", ["asgi", "tornado"])
+@pytest.mark.parametrize("interface", ["wsgi", "asgi", "tornado"])
 def test_websockets_are_allowed_where_a_server_has_them(interface: str) -> None:
     assert problems(describe(interface=interface, site={"websocket_enabled": True})) == []
 
