@@ -77,7 +77,7 @@ class Probe(NamedTuple):
         except (OSError, http.client.HTTPException) as error:
             return readable(f"no answer from {asked}: {error}")
         location = answer.location if answer.status in REDIRECTS else ""
-        round_again = bool(location) and _is_same(self.url, urljoin(self.url, location))
+        round_again = bool(location) and leads_back(self.url, location)
         if self._is_healthy(answer.status) and not round_again:
             return ""
         leads = f", a redirect to {readable(location)[:200] or 'nowhere'}" if answer.status in REDIRECTS else ""
@@ -102,7 +102,11 @@ class Probe(NamedTuple):
         return f"Healthy is {wanted} (health.statuses)"
 
 
-def _is_same(one: str, other: str) -> bool:
-    """Tell whether two URLs are the same page, whatever their ports."""
-    first, second = (urlsplit(url) for url in (one, other))
-    return all(getattr(first, part) == getattr(second, part) for part in ("scheme", "hostname", "path", "query"))
+def leads_back(url: str, location: str) -> bool:
+    """Tell whether a redirect leads to the page that it is the answer of, whatever the ports."""
+    try:
+        pages = [urlsplit(each) for each in (url, urljoin(url, location))]
+        first, second = ((page.scheme, page.hostname, page.path or "/", page.query) for page in pages)
+    except ValueError:  # it is no URL, which no browser follows
+        return False
+    return first == second

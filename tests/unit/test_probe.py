@@ -15,7 +15,7 @@ import pytest
 from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.action.release import description
-from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
+from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe, leads_back
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import HostNameError, host_header, probed_name
 from conftest import ROOT, listens, wait_until
@@ -127,6 +127,17 @@ def test_any_other_answer_is_told_with_url_host_status_and_what_to_do(server: Se
     parts = [part.replace("http://shop.example/", "http://shop.example/data/") for part in parts]
     assert [part for part in (*parts, "(Host shop.example)", f"from {one.url}") if part not in said] == [], said
     assert said.startswith(one.problem(server.place, 5))
+
+
+def test_a_redirect_to_what_is_no_url_is_told_as_it_is(serve: Serve) -> None:
+    said = probe("/302").problem(serve(location="http://[bad/x").place, 5, advised=True)
+    assert "answer 302 from http://shop.example/302" in said
+    assert "a redirect to http://[bad/x." in said
+
+
+def test_a_redirect_to_the_name_alone_leads_back_to_its_root() -> None:
+    assert leads_back("http://shop.example/", "http://shop.example")
+    assert not leads_back("http://shop.example/", "http://other.example")
 
 
 @pytest.mark.parametrize(
