@@ -27,6 +27,8 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
+from jinja2 import Undefined
+
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import source_problems
 
@@ -35,6 +37,8 @@ def app_problems(
     apps: Any, inventory_directory: str | None = None, *, names: list[str], wheelhouse: str = ""
 ) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
+    if isinstance(apps, Undefined):  # up to ansible-core 2.18, of a value with something undefined in it
+        str(apps)  # which raises what is undefined
     search = search_path(inventory_directory)
     completed, problems = examine(apps, search, names)
     return problems or [

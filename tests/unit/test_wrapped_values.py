@@ -103,3 +103,34 @@ def test_a_value_of_a_vault_is_in_no_message(tmp_path: Path, vault: Path) -> Non
     assert "health.path is " in problem
     assert "(from a vault)" in problem
     assert "hunter" not in problem
+
+
+ENTRY = """
+all:
+  hosts:
+    web1: {ansible_connection: local}
+  vars:
+    wsgi_apps:
+      - name: shop
+        source: {path: SOURCE}
+        entrypoint: echo:wsgi
+        server: {workers: "{{ ansible_facts['processor_vcpus'] }}"}
+"""
+CHECK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_tasks: TASKS
+"""
+
+
+def test_a_fact_in_an_entry_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    """The entry is read before facts are there; each ansible-core says that in words of its own."""
+    (tmp_path / "hosts.yml").write_text(ENTRY.replace("SOURCE", str(ROOT / "molecule" / "echo")))
+    (tmp_path / "play.yml").write_text(CHECK.replace("TASKS", str(ROOT / "playbooks" / "tasks" / "check_apps.yml")))
+    with pytest.raises(AssertionError) as failed:
+        run_ansible(tmp_path, "playbook", "-i", "hosts.yml", "play.yml")
+    said = " ".join(str(failed.value).split())
+    assert "The description of the apps of web1 cannot be worked out" in said
+    assert "no attribute 'processor_vcpus'" in said.replace("''", "'").replace("\\'", "'")
+    assert "such as server.workers: auto" in said
