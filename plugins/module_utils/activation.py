@@ -255,7 +255,7 @@ class Activation:
             self.seconds[step] = round(time.monotonic() - started, 2)
 
     def check(self) -> None:
-        """Let the server's own checker import the app, as the app's user; raise with the traceback's last line."""
+        """Let the server's own checker import the app, as the app's user; raise with what the app says of it."""
         command = Template(self.description["check"]).substitute(self.places())
         try:
             venv.run(
@@ -265,12 +265,25 @@ class Activation:
                 self.environment(),
                 CHECK_SECONDS,
                 directory=self.server()["directory"],
+                lines=200,
             )
         except venv.VenvError as error:
             summary, *lines = str(error).splitlines()
             raised = (line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line))
             cause = next(raised, lines[-1] if lines else summary)
-            raise ReleaseError(f"entrypoint {self.description['entrypoint']!r} does not import: {cause}") from error
+            said = "\n".join([cause, *self._own_frames("\n".join(lines))])
+            raise ReleaseError(f"entrypoint {self.description['entrypoint']!r} does not import: {said}") from error
+
+    def _own_frames(self, traceback: str, most: int = 8) -> list[str]:
+        """Return the last frames of a traceback, those of its causes too, that are in the app's own files."""
+        code = os.path.realpath(os.path.join(self.home.release(self.release), "app"))
+        frames = re.findall(r'^ *File "([^"\n]+)", line (\d+)(?:, in [^\n]*)?$(?=\n *(.*))', traceback, re.MULTILINE)
+        own = [
+            f"  {os.path.relpath(os.path.realpath(path), code)} line {line}: {text}".rstrip()
+            for path, line, text in frames
+            if os.path.realpath(path).startswith(f"{code}/")
+        ]
+        return list(dict.fromkeys(own))[-most:]
 
     def hooks(self, kind: str, run_once: bool, around: Around = _as_it_is) -> list[str]:
         """Run the hooks of a kind, those for the whole fleet or those for each host; return their names.

@@ -42,8 +42,9 @@ def run(
     environment: dict[str, str] | None = None,
     seconds: float = 900,
     directory: str = "/",
+    lines: int = 12,
 ) -> str:
-    """Run a command, in a unit when told; raise with the end of its output when it fails or takes too long."""
+    """Run a command, in a unit when told; raise with the last lines of its output when it fails or takes too long."""
     variables = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -54,7 +55,7 @@ def run(
     except TimeoutError as error:
         raise VenvError(f"{what} did not end within {error}") from None
     if status:
-        tail = "\n".join(output.strip().splitlines()[-12:])
+        tail = "\n".join(output.strip().splitlines()[-lines:])
         raise VenvError(f"{what} failed with exit status {status}\n{tail}".strip())
     return output
 

@@ -74,6 +74,28 @@ def test_an_app_that_cannot_be_imported_is_refused_with_the_last_line_of_its_tra
     assert "ModuleNotFoundError: No module named 'no_such_package'" in str(refusal.value)
 
 
+def test_an_import_failure_shows_the_frames_in_the_apps_own_files(shop: Shop) -> None:
+    shop.lay(B, check=f"{sys.executable} -c 'import shop'")
+    code = Path(shop.home.release(B), "app")
+    (code / "shop.py").write_text("import basket\n")
+    raising = "except ValueError as error:\n    raise RuntimeError('no basket') from error\n"
+    (code / "basket.py").write_text(f"import json\ntry:\n    json.loads('x')\n{raising}")
+    with pytest.raises(ReleaseError) as refusal:
+        shop.activation(B).check()
+    assert str(refusal.value).splitlines() == [
+        "entrypoint 'shop:app' does not import: RuntimeError: no basket",
+        "  basket.py line 3: json.loads('x')",
+        "  shop.py line 1: import basket",
+        "  basket.py line 5: raise RuntimeError('no basket') from error",
+    ]
+    (code / "basket.py").write_text("x = \n")
+    with pytest.raises(ReleaseError) as refusal:
+        shop.activation(B).check()
+    said = str(refusal.value).splitlines()
+    assert said[0].startswith("entrypoint 'shop:app' does not import: SyntaxError")
+    assert said[1:] == ["  shop.py line 1: import basket", "  basket.py line 1: x ="]
+
+
 # Live.
 
 
