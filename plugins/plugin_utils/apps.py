@@ -431,14 +431,15 @@ def _command_problems(where: str, item: Mapping[str, Any]) -> Iterator[str]:
 
 def _syntax_problems(where: str, item: Mapping[str, Any]) -> Iterator[str]:
     """Find a line that no shell of the controller can read; nothing of it runs."""
-    shells = filter(shutil.which, ("sh", "bash"))  # a host's sh may be either
-    if not any([_can_read(shell, item["command"]) for shell in shells] or [True]):
+    shells = list(filter(shutil.which, ("sh", "bash")))  # a host's sh may be either
+    if shells and not any(_can_read(shell, item["command"]) for shell in shells):
         yield (
             f"{where}: command of {item['name']} is {item['command']!r}, which a shell cannot read; a quote, a bracket "
             "or a word after an operator is missing or too much"
         )
 
 
+@functools.cache
 def _can_read(shell: str, command: str) -> bool:
     """Tell whether the syntax of a line is right; what the shell says is not shown, for it may quote a secret."""
     line = command.encode(errors="replace")
