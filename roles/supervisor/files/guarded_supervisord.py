@@ -80,7 +80,7 @@ def account(peer, own):
         try:
             with open(table, encoding="ascii") as lines:
                 for line in lines:
-                    _, local, remote, state, _, _, _, uid = line.split()[:8]
+                    _number, local, remote, state, *_more, uid = line.split()[:8]
                     # In the table of IPv6 an address of IPv4 has a prefix.
                     if local.endswith(ends[0]) and remote.endswith(ends[1]) and state == ESTABLISHED:
                         return int(uid)
@@ -134,7 +134,7 @@ def is_own(request, host):
 
 def check_act(request, host):
     """Refuse what changes something and does not come from a page of this web UI, or from a client of XML-RPC."""
-    path, _, query, _ = request.split_uri()
+    path, _parameters, query, _fragment = request.split_uri()
     if request.command == "POST":
         if not request.uri.startswith("/RPC2"):
             raise Refused(405, "Only /RPC2 takes POST.")
@@ -231,7 +231,7 @@ class Authorizer:
         self.passwords = passwords
 
     def authorize(self, credentials):
-        user, _, password = ":".join(credentials).partition(":")
+        user, _colon, password = ":".join(credentials).partition(":")
         wanted = self.passwords.get(user, "")
         given = f"{{SHA}}{sha1(password.encode()).hexdigest()}" if wanted.startswith("{SHA}") else password
         return hmac.compare_digest(wanted.encode(), given.encode()) and bool(wanted)
