@@ -49,7 +49,6 @@ def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
             **app["health"],
             "host": app["health"]["host"] or probed_name(app["site"]["server_names"]),
             "prefix": app["site"]["prefix"],
-            "port": app["site"]["listen"],
         },
         "releases": app["releases"],
         "check": app["runner"]["check"],

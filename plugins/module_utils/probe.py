@@ -41,7 +41,6 @@ class Probe(NamedTuple):
     path: str
     host: str
     prefix: str = ""
-    port: int = 80
     statuses: tuple[str, ...] = ("2xx",)
 
     @classmethod
@@ -51,7 +50,7 @@ class Probe(NamedTuple):
         if "statuses" not in health:  # a release of a former version, which was proved in this way
             return cls(health["path"], description["host"], statuses=("2xx", "3xx"))
         prefix = health["prefix"].rstrip("/")
-        return cls(health["path"], health["host"], prefix, health["port"], tuple(health["statuses"]))
+        return cls(health["path"], health["host"], prefix, tuple(health["statuses"]))
 
     @property
     def url(self) -> str:
@@ -64,7 +63,8 @@ class Probe(NamedTuple):
         return {
             **{"Host": self.host, "User-Agent": "baremetal.web health probe"},
             **{"X-Real-IP": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": self.host},
-            **{"X-Forwarded-Proto": "http", "X-Forwarded-Port": str(self.port)},
+            # The site's own port is no part of a release, so a change of it changes none.
+            **{"X-Forwarded-Proto": "http", "X-Forwarded-Port": "80"},
             **prefix,
         }
 

@@ -505,7 +505,7 @@ def description(
         "programs": [],
         "hooks": NO_HOOKS,
         "health": {
-            **{"path": "/", "host": "shop.example", "prefix": "/", "port": 80, "statuses": ["2xx"]},
+            **{"path": "/", "host": "shop.example", "prefix": "/", "statuses": ["2xx"]},
             **{"timeout": 10, "stable": 0},
         },
         "releases": {"keep": 3, "warm": 300, "keep_failed_enabled": False},

@@ -94,7 +94,7 @@ HEALTHY: list[tuple[str, dict[str, Any]]] = [
     ("/302?https://shop.example/302", {"statuses": ("3xx",)}),
     ("/401", {"statuses": ("200", "401")}),
     ("/503", {"statuses": ("5xx",)}),
-    ("/204", {"prefix": "/data", "port": 8080}),
+    ("/204", {"prefix": "/data"}),
 ]
 
 
@@ -160,13 +160,13 @@ def test_a_location_reaches_no_terminal_with_control_characters(serve: Serve) ->
 
 
 def test_a_probe_asks_as_the_web_server_in_front_passes_a_request_on(server: Server) -> None:
-    assert probe("/healthz?deep=1", "shop.example", prefix="/data", port=8080).problem(server.place, 5) == ""
+    assert probe("/healthz?deep=1", "shop.example", prefix="/data").problem(server.place, 5) == ""
     got = server.request()
     # As roles/nginx/templates/etc/nginx/conf.d/site.conf.j2 has them.
     wanted = {
         **{"path": "/data/healthz?deep=1", "Host": "shop.example", "X-Forwarded-Prefix": "/data"},
         **{"SCRIPT_NAME": "/data", "X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "http"},
-        **{"X-Forwarded-Port": "8080", "X-Real-IP": "127.0.0.1", "X-Forwarded-For": "127.0.0.1"},
+        **{"X-Forwarded-Port": "80", "X-Real-IP": "127.0.0.1", "X-Forwarded-For": "127.0.0.1"},
     }
     assert {name: got.get(name) for name in wanted} == wanted
 
@@ -227,6 +227,11 @@ def test_an_app_that_sends_its_answer_byte_by_byte_for_ever_is_not_healthy(
     before = time.monotonic()
     assert "no complete answer within 0.5 s" in wait_until(lambda: probe().problem(str(path), 0.5))
     assert time.monotonic() - before < 3
+
+
+def test_a_site_that_moves_to_another_port_changes_no_release() -> None:
+    here, there = (description(resolved(site={"listen": port}), "/opt/bin/uv") for port in (80, 8090))
+    assert here == there
 
 
 # Which Host.

@@ -147,7 +147,6 @@ def test_a_configuration_that_httpd_refuses_never_reaches_it(host: Host, visitor
     assert "Invalid command 'Nonsense'" in output
     assert host.check_output(files) == before
     assert fetch(visitor, url(host)).text == SENTENCE
-    assert run("site.yml", "--tags=wsgi")[0] == 0  # the live release's probe had the port of the site that was refused
 
 
 def test_in_check_mode_a_live_host_is_as_described(host: Host) -> None:
