@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.utils.display import Display
 
 from ansible_collections.baremetal.web.plugins.module_utils.staging import LAUNCHERS, SERVER, SERVER_LOCK, release_id
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
@@ -98,6 +99,11 @@ class ActionModule(UploadingAction):
         with open_app(app, app.pop("search")) as tree:
             del app["source"]
             app["wheel"] = tree.wheel
+            if (unread := app["runner"]["template"]) in tree.files():
+                Display().warning(
+                    f"app {app['name']}: {unread} of the source is not read. A release has one of its own, made of "
+                    f"the keys of server. Set those; write what {unread} does beside that as hooks, or into the app."
+                )
             requirements = self._requirements(app, tree, offline=bool(own["wheelhouse"]))
             app["python"].pop("requirements_path", None)
             # The host gets what was checked, and never reads the file itself.

@@ -22,6 +22,7 @@ import yaml
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.baremetal.web.plugins.action.release import ActionModule
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
@@ -236,6 +237,27 @@ def action(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         return release
 
     return _action
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "said"),
+    [
+        ("gunicorn", "gunicorn.conf.py", ["gunicorn.conf.py of the source is not read"]),
+        ("uwsgi", "uwsgi.ini", ["uwsgi.ini of the source is not read"]),
+        ("granian", "gunicorn.conf.py", []),
+        ("gunicorn", "deploy/gunicorn.conf.py", []),
+    ],
+)
+def test_a_configuration_of_the_server_in_the_source_is_said_to_be_unread(
+    action: Callable[..., Release], source: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: str, said: list[str]
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(Display, "warning", lambda _self, text, **_more: warnings.append(text))
+    (source / file).parent.mkdir(exist_ok=True)
+    (source / file).write_text("")
+    action(server={"kind": kind})
+    assert len(warnings) == len(said)
+    assert all(sentence in warning for sentence, warning in zip(said, warnings, strict=True))
 
 
 def wanted(release: Release) -> str:
