@@ -6,8 +6,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import matrix
@@ -65,7 +68,7 @@ class Check:
     command: tuple[str, ...]
     platforms: str = ""
     progress: Progress | None = None
-    # Whether it runs beside the others: it has hosts of its own, and most of a scenario is waiting for hosts.
+    # Whether it runs beside those that share a fleet: it needs no host, or has hosts of its own.
     beside: bool = False
 
 
@@ -131,15 +134,18 @@ def show(text: str) -> None:
 
 
 def run_all(checks: list[Check]) -> list[Result]:
-    """Run the checks one after the other; those that may be beside others in a second row, once scenarios begin."""
-    others = [check for check in checks if check.beside]
-    row, results = None, []
+    """Run the checks in two rows, and let the row that is done first take what the other has left."""
+    waiting = deque(check for check in checks if check.beside)
+
+    def work_off() -> Iterator[Result]:
+        with suppress(IndexError):
+            while True:
+                yield run(waiting.popleft())
+
     with ThreadPoolExecutor(1) as pool:
-        for check in (check for check in checks if not check.beside):
-            if check.progress and not row:
-                row = pool.submit(lambda: [run(other) for other in others])
-            results.append(run(check))
-        return results + (row.result() if row else [run(other) for other in others])
+        row = pool.submit(lambda: [*work_off()])
+        results = [*(run(check) for check in checks if not check.beside), *work_off(), *row.result()]
+    return sorted(results, key=lambda result: checks.index(result.check))
 
 
 def environment(platforms: str = "") -> dict[str, str]:
@@ -203,6 +209,8 @@ def main(arguments: list[str]) -> int:
         if group == "unit" and (missing := [name for name in lacking().values() if name in UNIT_PROGRAMS]):
             say(f"unit tests that need {', '.join(missing)} are skipped: `sudo make prepare` installs what is missing")
         checks = [check for key, checks in GROUPS.items() if group in ("", key) for check in checks]
+        if group == "":
+            checks = [replace(check, beside=True) for check in checks]
         if group in ("", "scenario"):
             checks += scenarios((name,) if name else SCENARIOS, beside=not name)
         if group == "matrix":

@@ -499,3 +499,17 @@ class TestCheck:
         monkeypatch.setattr(check, "scenarios", lambda *words, **more: [])
         check.main([])
         assert check.environment()["TEST_PROGRAMS_REQUIRED"]
+
+
+def test_checks_in_two_rows_all_run_once_and_are_told_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "SEARCH", os.environ["PATH"])
+
+    def make(name, beside, seconds=0):
+        return check.Check(
+            name, ("sh", "-c", f"sleep {seconds}; echo >> {tmp_path}/{name}; [ {name} != b ]"), beside=beside
+        )
+
+    checks = [make("a", True, 0.3), make("b", False), make("c", False), make("d", True), make("e", True)]
+    results = check.run_all(checks)
+    assert [(result.check.name, result.passed) for result in results] == [(name, name != "b") for name in "abcde"]
+    assert all((tmp_path / name).read_text() == "\n" for name in "abcde")
