@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import COLLECTION_ROOT, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils.command_line import word_problems
 
 PAGE = Path(COLLECTION_ROOT) / "docs" / "servers.md"
 BEGIN, END = "<!-- options -->\n", "<!-- /options -->\n"
@@ -63,3 +65,19 @@ def test_the_table_of_the_servers_options_is_what_they_have(pytestconfig: pytest
         PAGE.write_text(before + BEGIN + options_table() + END + after)
     else:
         assert current == options_table()
+
+
+def test_every_command_in_the_documentation_says_words_that_its_playbook_reads() -> None:
+    root = Path(COLLECTION_ROOT)
+    pages = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "playbooks").glob("*.yml")]
+    commands = [
+        found
+        for page in pages
+        for found in re.findall(
+            r"(?:ansible-playbook )?(baremetal\.web\.\w+|\bsite\.yml)([^\n`;]*-e [^\n`;]*)", page.read_text()
+        )
+    ]
+    assert len(commands) > 20
+    for playbook, words in commands:
+        said = re.findall(r"-e ['\"]?(\w+)=", words)
+        assert word_problems(said, [str(root / playbook) if playbook == "site.yml" else playbook], []) == [], words

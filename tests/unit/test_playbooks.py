@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from jinja2 import Environment, meta
 
+from ansible_collections.baremetal.web.plugins.plugin_utils import command_line
 from conftest import ROOT
 
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
@@ -78,11 +80,15 @@ def test_no_variable_of_an_inventory_steers_a_playbook_by_chance(path: Path) -> 
     assert found == set()
 
 
-def ask(place: Path, *words: str, inventory: str = "", **options: str) -> tuple[int, str]:
+def ask(
+    place: Path, *words: str, inventory: str = "", hosts: int = 1, what: str = "", **options: str
+) -> tuple[int, str]:
     """Run a play that shows what the command line says of the app; return its exit status and what it printed."""
-    place.joinpath("hosts.ini").write_text(f"localhost ansible_connection=local {inventory}\n")
+    lines = [f"host{number} ansible_connection=local {inventory}\n" for number in range(hosts)]
+    place.joinpath("hosts.ini").write_text("".join(lines))
     more = "".join(f", {key}={value}" for key, value in options.items())
-    said = f"{{{{ lookup('baremetal.web.command_line', 'app'{more}) | to_json }}}}"
+    what = what or f"lookup('baremetal.web.command_line', 'app'{more})"
+    said = f"{{{{ {what} | to_json }}}}"
     task = {"ansible.builtin.debug": {"msg": f"said {said} end"}}
     place.joinpath("play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
     done = subprocess.run(
@@ -127,3 +133,126 @@ def test_a_list_with_a_part_that_is_no_name_is_refused(tmp_path: Path, said: str
     code, output = ask(tmp_path, "-e", said, elements="true")
     assert code == 2
     assert "has a part that is no name. Write -e app=one,two." in output
+
+
+def registered(node: Any) -> Iterator[str]:
+    """Yield the names that tasks register."""
+    if isinstance(node, dict):
+        if "register" in node:
+            yield node["register"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from registered(value)
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_the_table_has_the_words_that_a_playbook_reads(path: Path) -> None:
+    files = [path, *(ROOT / "playbooks/tasks").glob("*.yml")]
+    made = {name for file in files for name in registered(yaml.safe_load(file.read_text()))}
+    expressions = list(read(path))
+    found = {
+        word
+        for _, expression in expressions
+        for word in re.findall(r"baremetal\.web\.command_line',\s*'(\w+)'", expression)
+    }
+    for play in yaml.safe_load(path.read_text()):
+        found |= {prompt["name"] for prompt in play.get("vars_prompt", [])}
+        made |= set(play.get("vars", {}))
+    for known, expression in expressions:
+        own = {name for name in variables(expression) if name.startswith(f"{path.stem}_")}
+        found |= own - made - FACTS - set(known) - set(command_line.settings(command_line.ROLES))
+    assert found == set(command_line.WORDS[path.stem])
+
+
+def problems(playbook: str, *said: str, **inventory: Any) -> list[str]:
+    return command_line.word_problems(said, [playbook], [inventory])
+
+
+@pytest.mark.parametrize(
+    ("playbook", "said", "meant"),
+    [
+        *((name, said, "app") for name in ("site", "deploy", "status") for said in ("apps", "App", "APP", "aap", "ap")),
+        ("deploy", "verison", "version"),
+        ("site", "versoin", "version"),
+        ("deploy", "massage", "message"),
+        ("deploy", "lock-wait", "lock_wait"),
+        ("rollback", "too", "to"),
+        ("rollback", "To", "to"),
+        ("rollback", "froce", "force"),
+        ("remove", "confrim", "confirm"),
+        ("remove", "remvoe", "remove"),
+        ("remove", "remove_dat", "remove_data"),
+        ("remove", "unpublsih", "unpublish"),
+        ("history", "line", "lines"),
+        ("deploy", "deploy_seral", "deploy_serial"),
+        ("upgrade", "upgrade_patince", "upgrade_patience"),
+        ("site", "wsgi_appz", "wsgi_apps"),
+        ("site", "wgsi_apps", "wsgi_apps"),
+        ("site", "supervisor_web_prot", "supervisor_web_port"),
+        ("upgrade", "packages_upgrade_enable", "packages_upgrade_enabled"),
+        ("benchmark", "benchmark_secons", "benchmark_seconds"),
+    ],
+)
+def test_a_misspelt_word_is_refused_with_the_one_that_is_meant(playbook: str, said: str, meant: str) -> None:
+    assert problems(f"baremetal.web.{playbook}", said) == [
+        f"-e {said} has no effect: no playbook or role of baremetal.web reads it (did you mean {meant}?). Correct it, "
+        "or give a variable of your own another name."
+    ]
+
+
+def test_a_word_of_another_playbook_is_refused() -> None:
+    assert problems("baremetal.web.site", "app", "version") == [
+        "-e version has no effect: deploy reads it, and site reads app and unpublish from the command line. Leave it "
+        "out, or run the playbook that you mean."
+    ]
+    assert "status reads no word of the command line" in problems("baremetal.web.status", "app")[0]
+    for playbook, word in (("deploy", "to"), ("rollback", "version"), ("rollback", "deploy_serial"), ("lock", "force")):
+        assert problems(str(ROOT / f"playbooks/{playbook}.yml"), word)[0].startswith(f"-e {word} has no effect: ")
+
+
+OWN = [
+    *("git_sha", "api", "env", "map", "tag", "top", "branch", "release", "remote", "config", "deploy", "number"),
+    *("target", "host", "user", "stage", "migration", "away", "fails", "forge", "links", "redis_host", "redis_url"),
+    *("nginx_vhosts", "python_bin", "wsgi_apps_common", "app_version", "wsgi_root", "nginx_site", "ansible_user"),
+]
+
+
+@pytest.mark.parametrize("said", OWN)
+def test_a_variable_of_somebody_s_own_is_left_alone(said: str) -> None:
+    assert problems("baremetal.web.site", said) == []
+    assert command_line.setting_problems({said: 1}, []) == []
+
+
+def test_a_name_that_the_inventory_or_a_playbook_of_yours_uses_is_left_alone(tmp_path: Path) -> None:
+    used = {"wsgi_apps": [{"source": {"git": {"version": "{{ version }}", "repo": "{{ apps ~ '/shop' }}"}}}]}
+    assert problems("baremetal.web.site", "version", "apps", **used) == []
+    assert problems("baremetal.web.site", "version", version="{{ version }}", name="version") != []
+    own = tmp_path / "site.yml"
+    own.write_text("# apps\n- import_playbook: baremetal.web.site\n")
+    assert len(problems(str(own), "apps", "version")) == 2
+    own.write_text("- import_playbook: baremetal.web.site\n- import_playbook: baremetal.web.deploy\n")
+    assert len(problems(str(own), "apps", "version")) == 1
+    own.write_text("- import_playbook: baremetal.web.site\n- hosts: all\n  tasks: [{debug: {var: apps}}]\n")
+    assert problems(str(own), "apps", "version") == []
+    assert len(problems(str(own), "confrim")) == 1
+
+
+def test_a_misspelt_setting_of_an_inventory_is_said_once(tmp_path: Path) -> None:
+    code, output = ask(
+        tmp_path, what="query('baremetal.web.unread', settings=true)", hosts=2, inventory="wsgi_rot=/srv"
+    )
+    assert (code, output.count("a variable wsgi_rot, which no role or playbook of baremetal.web reads")) == (0, 1)
+    assert "(did you mean wsgi_root?)" in output
+    assert "said [] end" in output
+    own = {"python_version": "3.12", "wsgi_apps": [{"python": {"version": "{{ python_version }}"}}]}
+    assert command_line.setting_problems(own, []) == []
+    assert command_line.setting_problems({"wsgi_rot": "/srv"}, ["wsgi_rot"]) == []  # refused by itself
+
+
+def test_every_playbook_refuses_words_before_a_host_is_asked() -> None:
+    for path in PLAYBOOKS:
+        first = yaml.safe_load(path.read_text())[0]
+        tasks = first.get("pre_tasks", first.get("tasks"))
+        files = {"tasks/check_words.yml", "tasks/check_apps.yml"}
+        assert tasks[0]["ansible.builtin.import_tasks"] in files, path.stem
