@@ -149,7 +149,7 @@ class Conda:
             where = f"the channels {', '.join(channels)}" if channels else "its channels"
             raise VenvError(
                 f"conda cannot make an environment with Python {version} from {'its cache' if offline else where}. Set "
-                f"python.version of the app to one that is there. {error}"
+                f"python.version of the app to one that is there, or correct python_conda.channels. {error}"
             ) from None
         self.record(path, version)
 

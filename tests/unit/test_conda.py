@@ -92,6 +92,7 @@ def test_a_version_that_conda_does_not_have_is_named_and_leaves_no_environment(c
     answer = conda("24.1.0", "3.99", channels=["conda-forge"])
     assert answer["failed"]
     assert "Python 3.99 from the channels conda-forge. Set python.version" in answer["msg"]
+    assert "or correct python_conda.channels" in answer["msg"]
     assert "PackagesNotFoundError" in answer["msg"]
     assert list((conda.prefix / "envs").iterdir()) == []
 
