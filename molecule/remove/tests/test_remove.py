@@ -10,6 +10,8 @@ from testinfra.host import Host
 
 from probes import APPS, PROJECT, App, apps, fetch, name, play
 
+HOSTS = ("app-centos", "app-ubuntu", "app-debian", "busy-centos", "busy-debian")
+LIMIT = f"--limit={','.join(HOSTS)}"
 SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 # What others than us leave: nginx's own packages the account (rpm), what it wrote while it ran (rpm) and its first page
 # (dpkg), the package managers their logs and backups, Ansible the directory that a login as root copies its modules to.
@@ -21,10 +23,9 @@ LEFT_BY_OTHERS = {
 }
 
 
-def remove(host: Host, what: str, *arguments: str, confirm: str = "", **variables: Any) -> tuple[int, str]:
-    """Remove an app or the stack from one host."""
-    limit = f"--limit={name(host)}"
-    return play("playbooks/remove.yml", limit, *arguments, remove=what, confirm=confirm or what, **variables)
+def remove(what: str, *arguments: str, confirm: str = "", **variables: Any) -> tuple[int, str]:
+    """Remove an app or the stack from all hosts."""
+    return play("playbooks/remove.yml", LIMIT, *arguments, remove=what, confirm=confirm or what, **variables)
 
 
 def picture(host: Host) -> dict[str, dict[str, str]]:
@@ -32,80 +33,99 @@ def picture(host: Host) -> dict[str, dict[str, str]]:
     return json.loads(host.check_output("python3 -c %s", SNAPSHOT))
 
 
+def is_busy(host: Host) -> bool:
+    """Tell whether others serve something on the host as well."""
+    return name(host).startswith("busy")
+
+
 def named(host: Host) -> App:
     """An app of the host: the one that all hosts have."""
-    return App("hello", 8080, "" if name(host).startswith("busy") else "/gunicorn")
+    return App("hello", 8080, "" if is_busy(host) else "/gunicorn")
 
 
 def others(host: Host) -> list[App]:
-    return [] if name(host).startswith("busy") else APPS[1:]
+    return [] if is_busy(host) else APPS[1:]
 
 
-@pytest.fixture
-def one(connect: Callable[[str], Host]) -> Host:
-    """A host, where what is said before any is asked needs no more."""
-    return connect("app-debian")
+@pytest.fixture(scope="module")
+def hosts(connect: Callable[[str], Host]) -> list[Host]:
+    """All hosts: what is removed is removed from all of them in one run, because runs are what takes long."""
+    return [connect(host) for host in HOSTS]
 
 
 @pytest.mark.parametrize(("what", "confirm"), [("hello", "shop"), ("stack", "yes")])
-def test_what_is_not_confirmed_is_not_touched(one: Host, what: str, confirm: str) -> None:
-    code, output = remove(one, what, confirm=confirm)
+def test_what_is_not_confirmed_is_not_touched(hosts: list[Host], client: Host, what: str, confirm: str) -> None:
+    code, output = remove(what, confirm=confirm)
     assert code == 2
     assert f"{what} is to be removed, and the confirmation says {confirm}. Nothing was touched." in output
-    assert named(one).answers(one, one)
+    assert all(named(host).answers(host, client) for host in hosts)
 
 
-def test_an_app_that_no_host_has_is_refused(one: Host) -> None:
-    code, output = remove(one, "shop")
+def test_an_app_that_no_host_has_is_refused() -> None:
+    code, output = remove("shop")
     assert code == 2
     assert "No host has an app named shop" in output
 
 
 @pytest.mark.parametrize("what", ["hello", "stack"])
-def test_a_check_tells_what_would_go_and_removes_nothing(host: Host, neighbour: Host, what: str) -> None:
-    code, output = remove(host, what, "--check", "--diff")
+def test_a_check_tells_what_would_go_and_removes_nothing(hosts: list[Host], client: Host, what: str) -> None:
+    code, output = remove(what, "--check", "--diff")
     assert code == 0
-    assert "-/srv/wsgi/hello/releases" in output
-    assert named(host).answers(host, neighbour)
+    assert output.count("-/srv/wsgi/hello/releases ") == len(hosts)
+    assert all(named(host).answers(host, client) for host in hosts)
 
 
-def test_a_removed_app_leaves_its_data_alone_and_finds_it_again(host: Host, neighbour: Host) -> None:
-    hello, before = named(host), {app: app.master(host) for app in others(host)}
-    program = hello.program(host)
+def test_a_removed_app_leaves_its_data_alone_and_finds_it_again(hosts: list[Host], client: Host) -> None:
+    def masters() -> list[list[int]]:
+        return [[app.master(host) for app in others(host)] for host in hosts]
+
+    before, programs = masters(), [named(host).program(host) for host in hosts]
     write = "cd /srv/wsgi/hello/data && echo precious > orders && mkdir -p deep && touch deep/er"
-    host.check_output("env --chdir=/ runuser -u wsgi-hello -- sh -c %s", write)
-    code, output = remove(host, "hello")
+    for host in hosts:
+        host.check_output("env --chdir=/ runuser -u wsgi-hello -- sh -c %s", write)
+    code, output = remove("hello")
     assert code == 0
-    assert "hello is still in wsgi_apps of this host" in output
-    assert fetch(neighbour, hello.url(host)).status in (0, 404)
-    assert not host.user("wsgi-hello").exists
-    assert host.check_output("ls /srv/wsgi/hello").split() == ["data", "releases.log"]
-    assert host.check_output("find /srv/wsgi/hello ! -user root") == ""
-    assert host.run("pgrep -f [/]srv/wsgi/hello/").rc != 0
-    assert host.run("/opt/baremetal/bin/supervisorctl status %s", program).rc != 0
-    assert "hello" not in host.check_output("ls /var/log/supervisord /etc/supervisord/conf.d")
-    assert "wsgi-hello" not in host.check_output("cat /etc/sysusers.d/*")
-    assert {app: app.master(host) for app in others(host)} == before
+    assert output.count("hello is still in wsgi_apps of this host") == len(hosts)
+    assert masters() == before
+    for host, program in zip(hosts, programs, strict=True):
+        assert fetch(client, named(host).url(host)).status in (0, 404)
+        assert not host.user("wsgi-hello").exists
+        assert host.check_output("ls /srv/wsgi/hello").split() == ["data", "releases.log"]
+        assert host.check_output("find /srv/wsgi/hello ! -user root") == ""
+        assert host.run("pgrep -f [/]srv/wsgi/hello/").rc != 0
+        assert host.run("/opt/baremetal/bin/supervisorctl status %s", program).rc != 0
+        assert "hello" not in host.check_output("ls /var/log/supervisord /etc/supervisord/conf.d")
+        assert "wsgi-hello" not in host.check_output("cat /etc/sysusers.d/*")
 
-    assert play("site.yml", f"--limit={name(host)}")[0] == 0
-    assert hello.answers(host, neighbour)
-    assert host.check_output("env --chdir=/ runuser -u wsgi-hello -- cat /srv/wsgi/hello/data/orders") == "precious"
-    assert host.check_output("find /srv/wsgi/hello/data ! -user wsgi-hello") == ""
+    assert play("site.yml", LIMIT)[0] == 0
+    for host in hosts:
+        assert named(host).answers(host, client)
+        assert host.check_output("env --chdir=/ runuser -u wsgi-hello -- cat /srv/wsgi/hello/data/orders") == "precious"
+        assert host.check_output("find /srv/wsgi/hello/data ! -user wsgi-hello") == ""
 
 
-def test_data_goes_when_told(host: Host, neighbour: Host) -> None:
-    assert remove(host, "hello", remove_data=True)[0] == 0
-    assert not host.file("/srv/wsgi/hello").exists
-    left = [] if name(host).startswith("busy") else apps()[1:]
-    assert play("site.yml", f"--limit={name(host)}", wsgi_apps=left)[0] == 0
-    assert all(app.answers(host, neighbour) for app in others(host))
-    code, output = remove(host, "hello")
+def test_data_goes_when_told(hosts: list[Host], client: Host) -> None:
+    assert remove("hello", remove_data=True)[0] == 0
+    assert not any(host.file("/srv/wsgi/hello").exists for host in hosts)
+    left = {"left": apps()[1:], "wsgi_apps": "{{ left if inventory_hostname in groups.wsgi else [] }}"}
+    assert play("site.yml", LIMIT, **left)[0] == 0
+    assert all(app.answers(host, client) for host in hosts for app in others(host))
+    code, output = remove("hello")
     assert code == 2
     assert "No host has an app named hello" in output
 
 
+@pytest.fixture(scope="module")
+def removed() -> None:
+    """Everything is removed from all hosts, and once more."""
+    assert remove("stack", remove_data=True)[0] == 0
+    code, output = remove("stack", remove_data=True)
+    assert code == 0
+    assert set(re.findall(r"changed=(\d+) ", output)) == {"0"}
+
+
+@pytest.mark.usefixtures("removed")
 def test_after_everything_is_removed_the_host_is_as_it_was_before_us(host: Host) -> None:
-    assert remove(host, "stack", remove_data=True)[0] == 0
     before, after = json.loads(host.file("/root/before.json").content_string), picture(host)
     different = {
         (kind, key): (before[kind].get(key), after[kind].get(key))
@@ -117,12 +137,7 @@ def test_after_everything_is_removed_the_host_is_as_it_was_before_us(host: Host)
     assert "baremetal" not in host.check_output("ls /run")
 
 
-def test_removing_everything_again_changes_nothing(host: Host) -> None:
-    code, output = remove(host, "stack", remove_data=True)
-    assert code == 0
-    assert "changed=0 " in output
-
-
+@pytest.mark.usefixtures("removed")
 def test_what_others_serve_is_still_served(host: Host, neighbour: Host) -> None:
     if not host.file("/etc/nginx/conf.d/theirs.conf").exists:
         pytest.skip("nobody else served anything on this host")
