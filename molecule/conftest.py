@@ -17,6 +17,12 @@ def connect(pytestconfig: pytest.Config) -> Callable[[str], Host]:
     return lambda name: testinfra.get_host(f"ssh://{name}", ssh_config=pytestconfig.getoption("ssh_config"), sudo=True)
 
 
+@pytest.fixture(scope="session")
+def hosts(pytestconfig: pytest.Config, connect: Callable[[str], Host]) -> list[Host]:
+    """All hosts of the scenario, where one run for all is enough, because runs are what takes long."""
+    return [connect(host.removeprefix("ssh://")) for host in pytestconfig.getoption("hosts").split(",")]
+
+
 @pytest.fixture
 def neighbour(host: Host, connect: Callable[[str], Host]) -> Host:
     """Another host of the fleet."""

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -118,6 +119,20 @@ def web_status(host: Host, credentials: str | None) -> int:
     encoded = base64.b64encode((credentials or "").encode()).decode()
     headers = {} if credentials is None else {"Authorization": f"Basic {encoded}"}
     return fetch(host, "http://127.0.0.1:9001/", headers=headers).status
+
+
+def limit(hosts: list[Host]) -> str:
+    """Return the option that limits a run to the hosts."""
+    return f"--limit={','.join(name(host) for host in hosts)}"
+
+
+def assert_refused(answer: tuple[int, str], hosts: list[Host], says: str) -> None:
+    """See that a run failed on each of the hosts, with the words."""
+    code, output = answer
+    assert code == 2
+    begin = r"(?:failed|fatal): \["
+    for host in hosts:
+        assert re.search(rf"{begin}{name(host)}\](?:(?!{begin}).)*{re.escape(says)}", output), (name(host), says)
 
 
 def pid(host: Host, program: str) -> int:

@@ -1,13 +1,12 @@
 """What was there before us goes on; what cannot stand beside it is refused."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from probes import INVENTORY, SENTENCE, fetch, name, play
+from probes import INVENTORY, SENTENCE, assert_refused, fetch, limit, name, play
 
 HELLO = {
     "name": "hello",
@@ -17,32 +16,16 @@ HELLO = {
     "site": {"listen": 8080},
     "health": {"path": "/healthz"},
 }
-HOSTS = ("busy-centos", "busy-debian")
 
 
-def site(**values: Any) -> tuple[int, str]:
-    """Run site.yml with some values of the app's site changed, for all hosts, because runs are what takes long."""
-    return play("site.yml", f"--limit={','.join(HOSTS)}", wsgi_apps=[{**HELLO, "site": {**HELLO["site"], **values}}])
-
-
-def assert_refused(answer: tuple[int, str], says: str) -> None:
-    """See that the run failed on every host, with the words."""
-    code, output = answer
-    assert code == 2
-    begin = r"(?:failed|fatal): \["
-    for host in HOSTS:
-        assert re.search(rf"{begin}{host}\](?:(?!{begin}).)*{re.escape(says)}", output), host
+def site(hosts: list[Host], **values: Any) -> tuple[int, str]:
+    """Run site.yml with some values of the app's site changed."""
+    return play("site.yml", limit(hosts), wsgi_apps=[{**HELLO, "site": {**HELLO["site"], **values}}])
 
 
 def clock(host: Host) -> str:
     """Return what the distribution's supervisor says of its program, with its process id."""
     return " ".join(host.check_output("/usr/bin/supervisorctl status clock").split()[:4])
-
-
-@pytest.fixture(scope="module")
-def hosts(connect: Callable[[str], Host]) -> list[Host]:
-    """The hosts that served something before."""
-    return [connect(host) for host in HOSTS]
 
 
 @pytest.fixture(autouse=True)
@@ -81,34 +64,34 @@ def test_pages_of_other_packages_in_the_default_server_are_still_answered(host: 
 
 
 def test_a_port_of_another_site_is_refused_unless_unknown_names_are_left_to_it(hosts: list[Host], client: Host) -> None:
-    assert_refused(site(listen=7070), "/etc/nginx/conf.d/theirs.conf listens on port 7070 as well")
-    assert site(listen=7070, catch_all_enabled=False)[0] == 0
+    assert_refused(site(hosts, listen=7070), hosts, "/etc/nginx/conf.d/theirs.conf listens on port 7070 as well")
+    assert site(hosts, listen=7070, catch_all_enabled=False)[0] == 0
     for host in hosts:
         url = f"http://{name(host)}:7070"
         assert fetch(client, f"{url}/hello").text == SENTENCE
         assert fetch(client, f"{url}/", headers={"Host": "other.example"}).text == "theirs\n"
-    assert site()[0] == 0
+    assert site(hosts)[0] == 0
 
 
-def test_a_name_of_another_site_is_refused() -> None:
-    answer = site(listen=7070, catch_all_enabled=False, server_names=["theirs.example"])
-    assert_refused(answer, 'conflicting server name "theirs.example" on 0.0.0.0:7070')
+def test_a_name_of_another_site_is_refused(hosts: list[Host]) -> None:
+    answer = site(hosts, listen=7070, catch_all_enabled=False, server_names=["theirs.example"])
+    assert_refused(answer, hosts, 'conflicting server name "theirs.example" on 0.0.0.0:7070')
 
 
-def test_a_port_of_another_program_is_refused() -> None:
-    assert_refused(site(listen=9001), "Port 9001 is held by ")
+def test_a_port_of_another_program_is_refused(hosts: list[Host]) -> None:
+    assert_refused(site(hosts, listen=9001), hosts, "Port 9001 is held by ")
 
 
 def test_a_file_that_somebody_else_wrote_is_not_overwritten(hosts: list[Host]) -> None:
     files = {host: f"/etc/nginx/conf.d/wsgi-8090-{name(host)}.conf" for host in hosts}
     for host, file in files.items():
         host.check_output(f"echo '# theirs' > {file}")
-    answer = site(listen=8090)
+    answer = site(hosts, listen=8090)
     theirs = [host.check_output(f"cat {file} && rm {file}") for host, file in files.items()]
-    assert_refused(answer, "was not written by this collection")
+    assert_refused(answer, hosts, "was not written by this collection")
     assert all(file in answer[1] for file in files.values())
     assert theirs == ["# theirs"] * len(hosts)
-    assert site()[0] == 0
+    assert site(hosts)[0] == 0
 
 
 def test_the_inventory_describes_what_the_tests_change() -> None:

@@ -1,6 +1,7 @@
 """What happens to one app must not be felt by another."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,14 +11,14 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import APPS, PROJECT, SENTENCE, App, apps, fetch, name, play
+from probes import APPS, PROJECT, SENTENCE, App, apps, assert_refused, fetch, limit, name, play
 
 HELLO, SECOND, EVENTED = APPS
 
 
-def converge(host: Host, described: list[dict[str, Any]]) -> str:
-    """Bring the apps to the host; return what was printed."""
-    code, output = play("site.yml", f"--limit={name(host)}", "--tags=wsgi", wsgi_apps=described)
+def converge(hosts: list[Host], described: list[dict[str, Any]]) -> str:
+    """Bring the apps to the hosts; return what was printed."""
+    code, output = play("site.yml", limit(hosts), "--tags=wsgi", wsgi_apps=described)
     assert code == 0
     return output
 
@@ -33,19 +34,19 @@ def changed(**values: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def restored(host: Host) -> Iterator[None]:
+def restored(hosts: list[Host]) -> Iterator[None]:
     """The apps as the inventory has them, before and after."""
-    converge(host, apps())
+    converge(hosts, apps())
     yield
-    converge(host, apps())
+    converge(hosts, apps())
 
 
 @pytest.fixture(autouse=True)
-def unharmed(host: Host) -> Iterator[None]:
+def unharmed(hosts: list[Host]) -> Iterator[None]:
     """The other apps, whose servers go on as if nothing had been."""
-    before = [app.master(host) for app in (SECOND, EVENTED)]
+    before = [app.master(host) for host in hosts for app in (SECOND, EVENTED)]
     yield
-    assert [app.master(host) for app in (SECOND, EVENTED)] == before
+    assert [app.master(host) for host in hosts for app in (SECOND, EVENTED)] == before
 
 
 def programs(host: Host, app: App) -> list[str]:
@@ -54,66 +55,78 @@ def programs(host: Host, app: App) -> list[str]:
     return [line.split()[0] for line in lines if line.startswith(f"{app.name}-")]
 
 
-def test_a_changed_number_of_workers_is_a_release_and_going_back_needs_no_build(host: Host, neighbour: Host) -> None:
-    former, built = HELLO.release(host), host.file("/srv/wsgi/hello/current/server.txt").mtime
-    converge(host, changed(server={"workers": "3"}))
-    assert HELLO.release(host) != former
-    assert len(HELLO.workers(host)) == 3
-    # The former one goes on for a while beside it.
-    assert programs(host, HELLO) == sorted([f"hello-{former}", HELLO.program(host)])
-    assert HELLO.answers(host, client=neighbour)
-    converge(host, apps())
-    assert HELLO.release(host) == former
-    assert host.file("/srv/wsgi/hello/current/server.txt").mtime == built
-    assert HELLO.answers(host, client=neighbour)
+def built(host: Host) -> float:
+    """Return when the live release was built."""
+    return host.file("/srv/wsgi/hello/current/server.txt").mtime.timestamp()
 
 
-def test_the_order_of_the_apps_makes_no_difference(host: Host) -> None:
-    assert "changed=0 " in converge(host, apps()[::-1])
+def test_a_changed_number_of_workers_is_a_release_and_going_back_needs_no_build(
+    hosts: list[Host], client: Host
+) -> None:
+    former = [(HELLO.release(host), built(host)) for host in hosts]
+    converge(hosts, changed(server={"workers": "3"}))
+    for host, (release, _) in zip(hosts, former, strict=True):
+        assert HELLO.release(host) != release
+        assert len(HELLO.workers(host)) == 3
+        # The former one goes on for a while beside it.
+        assert programs(host, HELLO) == sorted([f"hello-{release}", HELLO.program(host)])
+        assert HELLO.answers(host, client)
+    converge(hosts, apps())
+    assert [(HELLO.release(host), built(host)) for host in hosts] == former
+    assert all(HELLO.answers(host, client) for host in hosts)
 
 
-def test_a_site_that_moves_leaves_nothing_listening_behind(host: Host, neighbour: Host) -> None:
+def test_the_order_of_the_apps_makes_no_difference(hosts: list[Host]) -> None:
+    assert set(re.findall(r"changed=(\d+) ", converge(hosts, apps()[::-1]))) == {"0"}
+
+
+def test_a_site_that_moves_leaves_nothing_listening_behind(hosts: list[Host], client: Host) -> None:
     described = apps()
     for app in described[:2]:
         app["site"]["listen"] = 8090
-    release = HELLO.release(host)
-    converge(host, described)
-    assert fetch(neighbour, f"http://{name(host)}:8090/gunicorn/hello").text == SENTENCE
-    assert not host.socket("tcp://0.0.0.0:8080").is_listening
-    assert HELLO.release(host) == release
+    releases = [HELLO.release(host) for host in hosts]
+    converge(hosts, described)
+    for host in hosts:
+        assert fetch(client, f"http://{name(host)}:8090/gunicorn/hello").text == SENTENCE
+        assert not host.socket("tcp://0.0.0.0:8080").is_listening
+    assert [HELLO.release(host) for host in hosts] == releases
 
 
-def test_an_app_that_is_no_longer_named_stays_published_until_that_is_said(host: Host, neighbour: Host) -> None:
-    limit, left = f"--limit={name(host)}", apps()[1:]
-    converge(host, apps())  # where the site stands that another test has moved
-    code, output = play("site.yml", limit, wsgi_apps=left)
+def test_an_app_that_is_no_longer_named_stays_published_until_that_is_said(hosts: list[Host], client: Host) -> None:
+    left = apps()[1:]
+    converge(hosts, apps())  # where the site stands that another test has moved
+    code, output = play("site.yml", limit(hosts), wsgi_apps=left)
     assert code == 2
-    assert f"app hello is published on {name(host)}, and wsgi_apps of {name(host)} names evented, second." in output
-    assert HELLO.answers(host, client=neighbour)
+    for host in hosts:
+        assert f"app hello is published on {name(host)}, and wsgi_apps of {name(host)} names evented, second." in output
+    assert all(HELLO.answers(host, client) for host in hosts)
     # A run for another app has no need to change the sites.
-    code, output = play("site.yml", limit, "--tags=wsgi", wsgi_apps=left, app="second")
+    code, output = play("site.yml", limit(hosts), "--tags=wsgi", wsgi_apps=left, app="second")
     assert code == 0
-    assert f"The sites of {name(host)} stay as they are." in output
-    assert HELLO.answers(host, client=neighbour)
-    code, _ = play("site.yml", limit, "--tags=wsgi", wsgi_apps=left, unpublish="hello")
+    assert all(f"The sites of {name(host)} stay as they are." in output for host in hosts)
+    assert all(HELLO.answers(host, client) for host in hosts)
+    code, _ = play("site.yml", limit(hosts), "--tags=wsgi", wsgi_apps=left, unpublish="hello")
     assert code == 0
-    assert fetch(neighbour, HELLO.url(host)).status == 404
-    assert SECOND.answers(host, client=neighbour)
-    code, output = play("playbooks/status.yml", limit, wsgi_apps=left)
+    assert all(fetch(client, HELLO.url(host)).status == 404 for host in hosts)
+    assert all(SECOND.answers(host, client) for host in hosts)
+    code, output = play("playbooks/status.yml", limit(hosts), wsgi_apps=left)
     assert code == 2
-    assert f"hello on {name(host)}: wsgi_apps of {name(host)} does not name it" in output
-    code, output = play("playbooks/status.yml", limit)
+    for host in hosts:
+        assert f"hello on {name(host)}: wsgi_apps of {name(host)} does not name it" in output
+    code, output = play("playbooks/status.yml", limit(hosts))
     assert code == 2
-    assert f"hello on {name(host)}: the web server's configuration does not lead to it." in output
+    for host in hosts:
+        assert f"hello on {name(host)}: the web server's configuration does not lead to it." in output
 
 
-def test_an_app_may_listen_on_an_address_of_its_own_as_well(host: Host, neighbour: Host) -> None:
-    converge(host, changed(server={"bind": "127.0.0.1:5000"}))
-    assert fetch(host, "http://127.0.0.1:5000/hello").text == SENTENCE
-    assert HELLO.answers(host, client=neighbour)
+def test_an_app_may_listen_on_an_address_of_its_own_as_well(hosts: list[Host], client: Host) -> None:
+    converge(hosts, changed(server={"bind": "127.0.0.1:5000"}))
+    for host in hosts:
+        assert fetch(host, "http://127.0.0.1:5000/hello").text == SENTENCE
+        assert HELLO.answers(host, client)
 
 
-def test_a_version_comes_from_git_and_the_host_needs_none(host: Host, neighbour: Host, tmp_path: Path) -> None:
+def test_a_version_comes_from_git_and_the_host_needs_none(hosts: list[Host], client: Host, tmp_path: Path) -> None:
     repository = tmp_path / "hello.git"
     shutil.copytree(PROJECT / "files" / "hello_flask", repository, ignore=shutil.ignore_patterns("tests", ".*"))
     # The same content is the same release, with the commit that it came from first.
@@ -123,15 +136,16 @@ def test_a_version_comes_from_git_and_the_host_needs_none(host: Host, neighbour:
         subprocess.run(["git", *identity, *words], cwd=repository, check=True)
     described = apps()
     described[0]["source"] = {"git": {"repo": str(repository), "version": "v1"}}
-    converge(host, described)
-    manifest = json.loads(host.file("/srv/wsgi/hello/current/release.json").content_string)
+    converge(hosts, described)
     commit = subprocess.check_output(["git", "rev-parse", "v1"], cwd=repository, text=True).strip()
-    assert (manifest["version"], manifest["commit"]) == ("v1", commit)
-    assert HELLO.answers(host, client=neighbour)
-    assert not host.exists("git")
+    for host in hosts:
+        manifest = json.loads(host.file("/srv/wsgi/hello/current/release.json").content_string)
+        assert (manifest["version"], manifest["commit"]) == ("v1", commit)
+        assert HELLO.answers(host, client)
+        assert not host.exists("git")
 
 
-def test_packages_that_need_building_are_built_by_the_build_user(host: Host, tmp_path: Path) -> None:
+def test_packages_that_need_building_are_built_by_the_build_user(hosts: list[Host], tmp_path: Path) -> None:
     source = tmp_path / "hello"
     shutil.copytree(PROJECT / "files" / "hello_flask", source, ignore=shutil.ignore_patterns("tests", ".*"))
     package = source / "built"
@@ -144,12 +158,12 @@ def test_packages_that_need_building_are_built_by_the_build_user(host: Host, tmp
     (source / "requirements.txt").write_text("flask\n./built\n")
     described = apps()
     described[0] |= {"source": {"path": str(source)}, "python": {"source_builds_enabled": True}}
-    code, output = play("site.yml", f"--limit={name(host)}", wsgi_apps=[{**described[0], "python": {}}, *described[1:]])
-    assert code == 2
-    assert "built" in output
-    converge(host, described)
-    (built_by,) = host.check_output("cat /srv/wsgi/hello/current/venv/lib/python3.*/site-packages/built.txt").split()
-    assert built_by == "wsgi-build"
+    answer = play("site.yml", limit(hosts), wsgi_apps=[{**described[0], "python": {}}, *described[1:]])
+    assert_refused(answer, hosts, "built")
+    converge(hosts, described)
+    for host in hosts:
+        builder = host.check_output("cat /srv/wsgi/hello/current/venv/lib/python3.*/site-packages/built.txt")
+        assert builder.split() == ["wsgi-build"]
 
 
 # The least that builds a wheel, and says as whom.

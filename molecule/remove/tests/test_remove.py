@@ -2,16 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from probes import APPS, PROJECT, App, apps, fetch, name, play
+from probes import APPS, PROJECT, App, apps, fetch, limit, name, play
 
-HOSTS = ("app-centos", "app-ubuntu", "app-debian", "busy-centos", "busy-debian")
-LIMIT = f"--limit={','.join(HOSTS)}"
 SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 # What others than us leave: nginx's own packages the account (rpm), what it wrote while it ran (rpm) and its first page
 # (dpkg), the package managers their logs and backups, Ansible the directory that a login as root copies its modules to.
@@ -23,9 +20,9 @@ LEFT_BY_OTHERS = {
 }
 
 
-def remove(what: str, *arguments: str, confirm: str = "", **variables: Any) -> tuple[int, str]:
-    """Remove an app or the stack from all hosts."""
-    return play("playbooks/remove.yml", LIMIT, *arguments, remove=what, confirm=confirm or what, **variables)
+def remove(hosts: list[Host], what: str, *arguments: str, confirm: str = "", **variables: Any) -> tuple[int, str]:
+    """Remove an app or the stack from the hosts."""
+    return play("playbooks/remove.yml", limit(hosts), *arguments, remove=what, confirm=confirm or what, **variables)
 
 
 def picture(host: Host) -> dict[str, dict[str, str]]:
@@ -47,29 +44,23 @@ def others(host: Host) -> list[App]:
     return [] if is_busy(host) else APPS[1:]
 
 
-@pytest.fixture(scope="module")
-def hosts(connect: Callable[[str], Host]) -> list[Host]:
-    """All hosts: what is removed is removed from all of them in one run, because runs are what takes long."""
-    return [connect(host) for host in HOSTS]
-
-
 @pytest.mark.parametrize(("what", "confirm"), [("hello", "shop"), ("stack", "yes")])
 def test_what_is_not_confirmed_is_not_touched(hosts: list[Host], client: Host, what: str, confirm: str) -> None:
-    code, output = remove(what, confirm=confirm)
+    code, output = remove(hosts, what, confirm=confirm)
     assert code == 2
     assert f"{what} is to be removed, and the confirmation says {confirm}. Nothing was touched." in output
     assert all(named(host).answers(host, client) for host in hosts)
 
 
-def test_an_app_that_no_host_has_is_refused() -> None:
-    code, output = remove("shop")
+def test_an_app_that_no_host_has_is_refused(hosts: list[Host]) -> None:
+    code, output = remove(hosts, "shop")
     assert code == 2
     assert "No host has an app named shop" in output
 
 
 @pytest.mark.parametrize("what", ["hello", "stack"])
 def test_a_check_tells_what_would_go_and_removes_nothing(hosts: list[Host], client: Host, what: str) -> None:
-    code, output = remove(what, "--check", "--diff")
+    code, output = remove(hosts, what, "--check", "--diff")
     assert code == 0
     assert output.count("-/srv/wsgi/hello/releases ") == len(hosts)
     assert all(named(host).answers(host, client) for host in hosts)
@@ -83,7 +74,7 @@ def test_a_removed_app_leaves_its_data_alone_and_finds_it_again(hosts: list[Host
     write = "cd /srv/wsgi/hello/data && echo precious > orders && mkdir -p deep && touch deep/er"
     for host in hosts:
         host.check_output("env --chdir=/ runuser -u wsgi-hello -- sh -c %s", write)
-    code, output = remove("hello")
+    code, output = remove(hosts, "hello")
     assert code == 0
     assert output.count("hello is still in wsgi_apps of this host") == len(hosts)
     assert masters() == before
@@ -97,7 +88,7 @@ def test_a_removed_app_leaves_its_data_alone_and_finds_it_again(hosts: list[Host
         assert "hello" not in host.check_output("ls /var/log/supervisord /etc/supervisord/conf.d")
         assert "wsgi-hello" not in host.check_output("cat /etc/sysusers.d/*")
 
-    assert play("site.yml", LIMIT)[0] == 0
+    assert play("site.yml", limit(hosts))[0] == 0
     for host in hosts:
         assert named(host).answers(host, client)
         assert host.check_output("env --chdir=/ runuser -u wsgi-hello -- cat /srv/wsgi/hello/data/orders") == "precious"
@@ -105,21 +96,21 @@ def test_a_removed_app_leaves_its_data_alone_and_finds_it_again(hosts: list[Host
 
 
 def test_data_goes_when_told(hosts: list[Host], client: Host) -> None:
-    assert remove("hello", remove_data=True)[0] == 0
+    assert remove(hosts, "hello", remove_data=True)[0] == 0
     assert not any(host.file("/srv/wsgi/hello").exists for host in hosts)
     left = {"left": apps()[1:], "wsgi_apps": "{{ left if inventory_hostname in groups.wsgi else [] }}"}
-    assert play("site.yml", LIMIT, **left)[0] == 0
+    assert play("site.yml", limit(hosts), **left)[0] == 0
     assert all(app.answers(host, client) for host in hosts for app in others(host))
-    code, output = remove("hello")
+    code, output = remove(hosts, "hello")
     assert code == 2
     assert "No host has an app named hello" in output
 
 
 @pytest.fixture(scope="module")
-def removed() -> None:
+def removed(hosts: list[Host]) -> None:
     """Everything is removed from all hosts, and once more."""
-    assert remove("stack", remove_data=True)[0] == 0
-    code, output = remove("stack", remove_data=True)
+    assert remove(hosts, "stack", remove_data=True)[0] == 0
+    code, output = remove(hosts, "stack", remove_data=True)
     assert code == 0
     assert set(re.findall(r"changed=(\d+) ", output)) == {"0"}
 
