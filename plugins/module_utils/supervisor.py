@@ -22,6 +22,10 @@ from ansible_collections.baremetal.web.plugins.module_utils.sockets import Place
 
 CONFIG = "/etc/supervisord/supervisord.conf"
 POLL_SECONDS = 0.1
+# Below the control group of its unit, supervisord has one of this name, and each start of a process one of its own.
+OWN_GROUP = "/supervisord"
+CONTROL_GROUPS = "/sys/fs/cgroup"
+LEEWAY_SECONDS = 5
 
 # The options of a program in the order of supervisord's own documentation.
 _OPTIONS = (
@@ -135,6 +139,27 @@ def end_groups(groups: set[int], seconds: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def _members(patterns: list[str]) -> set[int]:
+    """Return the processes in control groups."""
+    found: set[int] = set()
+    for pattern in patterns:
+        for group in glob.glob(pattern):
+            with suppress(OSError), open(os.path.join(group, "cgroup.procs"), encoding="ascii") as lines:
+                found.update(map(int, lines))
+    return found
+
+
+def wait_until_empty(patterns: list[str], seconds: float) -> None:
+    """Wait until nothing is left in control groups; what is after so many seconds is killed."""
+    end = time.monotonic() + seconds
+    while found := _members(patterns):
+        if time.monotonic() > end:
+            for number in found:
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)
+
+
 class Supervisor:
     """The supervisord whose configuration is given."""
 
@@ -227,11 +252,22 @@ class Supervisor:
                 os.unlink(self.path(name))
         self.call("reloadConfig")
 
+    def control_groups(self) -> str:
+        """Return the directory of the control groups that supervisord gives its processes; empty for none."""
+        with suppress(OSError), open(f"/proc/{self.call('getPID')}/cgroup", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("0::") and line.rstrip().endswith(OWN_GROUP):
+                    return f"{CONTROL_GROUPS}{line[len('0::') :].rstrip()[: -len(OWN_GROUP)]}"
+        return ""
+
     def _forget(self, *names: str) -> None:
         """Stop programs and remove them; supervisord kills one that is not down within its stopwaitsecs."""
         states = {name: state for name in names if (state := self.state(name)) != "ABSENT"}
+        if not states:
+            return
         groups = {process for name in states for process in self.processes(name)}
         infos = [info for info in self.call("getAllConfigInfo") if info["group"] in states]
+        seconds = max((info["stopwaitsecs"] for info in infos), default=0)
         add_groups(groups)
         for name, state in states.items():
             if state != "STOPPING":
@@ -239,7 +275,11 @@ class Supervisor:
         while any(self.state(name) == "STOPPING" for name in states):
             add_groups(groups)
             time.sleep(POLL_SECONDS)
-        end_groups(groups, max((info["stopwaitsecs"] for info in infos), default=0))
+        if unit := self.control_groups():
+            # supervisord has asked what is left to end, in a process of its own.
+            wait_until_empty([f"{unit}/{name}:*" for name in states], seconds + LEEWAY_SECONDS)
+        else:
+            end_groups(groups, seconds)
         for name in states:
             self.call("removeProcessGroup", name)
 

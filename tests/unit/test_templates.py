@@ -756,9 +756,10 @@ def ini(config: str) -> configparser.RawConfigParser:
 def test_systemd_starts_supervisord_with_the_configuration_and_the_directory_that_it_is_given(text: Text) -> None:
     service, config = unit(text("unit"))["Service"], ini(text("supervisord"))
     directory = "/etc/supervisord"
-    assert service["ExecStart"].split()[:3] == [
+    assert service["ExecStart"].split()[:4] == [
         "/opt/baremetal/bin/python",
         "/opt/baremetal/libexec/guarded_supervisord.py",
+        "%n",
         '""',
     ]
     assert service["ExecStart"].split()[-2:] == ["--configuration", f"{directory}/supervisord.conf"]

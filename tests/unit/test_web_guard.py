@@ -109,14 +109,14 @@ stopsignal = KILL
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUI]:
-    with serving(tmp_path_factory.mktemp("web"), str(GUARDED), "ui.example,Second.example") as served:
+    with serving(tmp_path_factory.mktemp("web"), str(GUARDED), "", "ui.example,Second.example") as served:
         yield served
 
 
 @pytest.fixture
 def unasked(tmp_path: Path) -> Iterator[WebUI]:
     """A web UI that has had no wrong password yet."""
-    with serving(tmp_path, str(GUARDED), "") as served:
+    with serving(tmp_path, str(GUARDED), "", "") as served:
         yield served
 
 

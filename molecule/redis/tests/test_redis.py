@@ -339,6 +339,38 @@ def test_a_background_program_leaves_no_process_behind(host: Host) -> None:
     assert strangers(host) == []
 
 
+def left(host: Host) -> set[int]:
+    """Return the children of the program "leave" that are there; it ends none of them."""
+    started = {note["process"] for note in notes(host, "begun") if note["kind"] == "leave"}
+    return {process for process in started if host.file(f"/proc/{process}").exists}
+
+
+@pytest.mark.parametrize("how", ["restart", "crash", "stop and start"])
+def test_what_a_program_leaves_behind_ends_with_it(host: Host, how: str) -> None:
+    program = f"{JOBS.program(host)}.leave"
+    before = left(host)
+    assert len(before) == 2
+    if how == "crash":
+        host.check_output("kill -KILL %s", str(pid(host, program)))
+    elif how == "restart":
+        host.check_output(f"{SUPERVISORCTL} restart %s", program)
+    else:
+        host.check_output(f"{SUPERVISORCTL} stop %s", program)
+        assert eventually(lambda: not left(host))
+        host.check_output(f"{SUPERVISORCTL} start %s", program)
+    assert eventually(lambda: len(left(host) - before) == 2 and not left(host) & before)
+    assert strangers(host) == []
+
+
+def test_no_task_is_lost_and_no_process_left_by_a_restart_of_supervisord(host: Host) -> None:
+    before = left(host)
+    send(host, 4, 4)
+    eventually(lambda: len(versions(host, 4, "begun")) == len(KINDS))
+    host.check_output("systemctl restart supervisord-baremetal")
+    assert all_done(host, 4, "one")
+    assert eventually(lambda: len(left(host) - before) == 2 and not left(host) & before)
+
+
 def test_removal_keeps_the_data_and_the_next_run_finds_it(host: Host, ask: Ask) -> None:
     before = count(ask, NEAR, "POST")
     send(host, 9, 5)

@@ -1,18 +1,21 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""supervisord with a guard in front of its web UI.
+"""supervisord with a guard in front of its web UI, and with a control group for each of its processes.
 
-Usage: guarded_supervisord.py NAMES ARGUMENT...
+Usage: guarded_supervisord.py UNIT NAMES ARGUMENT...
 
-NAMES are the host names, with commas between them, by which browsers may ask for the web UI, beside addresses and
-localhost. The other arguments are supervisord's own. The guard stands before everything that listens on TCP; the unix
-socket stays as it is, because its mode says who may use it.
+UNIT is the unit of systemd whose control group it divides, empty for none. NAMES are the host names, with commas
+between them, by which browsers may ask for the web UI, beside addresses and localhost. The other arguments are
+supervisord's own. The guard stands before everything that listens on TCP; the unix socket stays as it is, because its
+mode says who may use it.
 """
 
 import hmac
 import ipaddress
+import os
 import re
+import signal
 import socket
 import struct
 import sys
@@ -21,8 +24,10 @@ from hashlib import sha1
 from urllib.parse import parse_qs, urlsplit
 
 import supervisor.http
+from control_groups import ControlGroups
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.medusa import auth_handler, http_server
+from supervisor.process import Subprocess
 from supervisor.supervisord import main
 
 # A client has so many wrong passwords, and one more each second.
@@ -253,11 +258,53 @@ class PasswordHandler(supervisor.http.supervisor_auth_handler):
         request.channel.close_when_done()
 
 
+def track(groups):
+    """Give each process a control group before it becomes its program, and end what it leaves there."""
+    prepare, finish = Subprocess._prepare_child_fds, Subprocess.finish
+
+    def prepared(process):
+        prepare(process)
+        # It may wait for what its forerunner has left. supervisord's own handlers would only note the signal to stop.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            groups.enter(process.group.config.name, process.config.name, process.config.stopwaitsecs)
+        except OSError as error:
+            os.write(2, f"The program cannot have a control group: {error}\n".encode())  # to its log
+            raise
+
+    def finished(process, pid, status):
+        seconds = process.config.stopwaitsecs
+        if process.killing:  # what is left has the rest of the time, none when the time is over
+            over = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            seconds = 0 if over else max(0, process.delay - time.time())
+        group = groups.of(process.group.config.name, process.config.name, pid)
+        finish(process, pid, status)
+        groups.leave(group, seconds)
+
+    Subprocess._prepare_child_fds, Subprocess.finish = prepared, finished
+
+
+def divided(unit):
+    """Return the control groups of the unit; say why there are none."""
+    try:
+        return ControlGroups.divide(unit)
+    except OSError as error:
+        print(f"What a program leaves behind is not ended when it ends or restarts: {error}", file=sys.stderr)
+        return None
+
+
 if __name__ == "__main__":
     # The name in lists of processes; else it is Python's.
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write("supervisord")
+    unit = sys.argv.pop(1)
     Server.names |= {name.lower() for name in sys.argv.pop(1).split(",") if name}
     supervisor.http.supervisor_af_inet_http_server = Server
     supervisor.http.supervisor_auth_handler = PasswordHandler
+    control_groups = divided(unit) if unit else None
+    if control_groups:
+        track(control_groups)
     main()
+    if control_groups:
+        control_groups.wait()
