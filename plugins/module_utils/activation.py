@@ -271,7 +271,7 @@ class Activation:
             summary, *lines = str(error).splitlines()
             raised = (line for line in reversed(lines) if re.match(r"[A-Za-z_.]*(Error|Exception|Exit)\b", line))
             cause = next(raised, lines[-1] if lines else summary)
-            said = "\n".join([cause, *self._own_frames("\n".join(lines))])
+            said = "\n".join([cause, *self._own_frames("\n".join(lines)), *self._unwritable(cause)])
             raise ReleaseError(f"entrypoint {self.description['entrypoint']!r} does not import: {said}") from error
 
     def _own_frames(self, traceback: str, most: int = 8) -> list[str]:
@@ -284,6 +284,18 @@ class Activation:
             if os.path.realpath(path).startswith(f"{code}/")
         ]
         return list(dict.fromkeys(own))[-most:]
+
+    def _unwritable(self, cause: str) -> list[str]:
+        """Return what to do about a file of the release that the app wanted to write."""
+        release = re.escape(self.home.release(self.release))
+        found = re.search(rf"(?:Permission denied|Read-only file system): '{release}/(?:app/)?([^'\n]+)'", cause)
+        if not found:
+            return []
+        path = found[1] if not re.match(r"venv(/var)?$", found[1]) else "venv/var/PACKAGE-instance"
+        return [
+            "The app wants to write into its release, which nobody changes. Keep the data below HOME, or add its place "
+            f"to shared.directories or shared.files, such as {path}."
+        ]
 
     def hooks(self, kind: str, run_once: bool, around: Around = _as_it_is) -> list[str]:
         """Run the hooks of a kind, those for the whole fleet or those for each host; return their names.

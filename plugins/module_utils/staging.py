@@ -268,11 +268,23 @@ class Staging:
         for kind, paths in self.app["shared"].items():
             for path in paths:
                 self._within_data(path if kind == "directories" else os.path.dirname(path))
-                target, link = os.path.join(shared, path), os.path.join(self.code, path)
+                target, link = os.path.join(shared, path), self._shared_place(path)
                 if os.path.lexists(link):
                     self._begin(link, target)
                 os.makedirs(os.path.dirname(link), exist_ok=True)
                 os.symlink(target, link)
+
+    def _shared_place(self, path: str) -> str:
+        """Return where the link to a shared path is: in the code, or where packages keep their data."""
+        if not path.startswith("venv/"):
+            return os.path.join(self.code, path)
+        above, name = os.path.split(os.path.join(self.path, path))
+        if os.path.realpath(above) != above.replace(self.path, os.path.realpath(self.path), 1):
+            raise ReleaseError(
+                f"{path!r} of shared is behind a link that a package has put into {self.venv}, so it leads elsewhere. "
+                "Leave the package out of the requirements, or the path out of shared"
+            )
+        return os.path.join(above, name)
 
     def _within_data(self, path: str) -> None:
         """Make the shared directories down to a path, as the app's user: the app can put links in the way."""

@@ -386,6 +386,11 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
     for kind, path in paths:
         if not re.fullmatch(r"[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*", path) or {".", ".."} & set(path.split("/")):
             yield f"shared.{kind} has {path!r}; give a path in the source, such as instance/uploads"
+        elif path.split("/")[0] == "venv" and not path.startswith("venv/var/"):
+            yield (
+                f"shared.{kind} has {path!r}; venv is the release's environment, which the app cannot change, so only "
+                "paths below venv/var can be shared, such as venv/var/shop-instance"
+            )
         elif any(other != path and f"{path}/".startswith(f"{other}/") for _kind, other in paths):
             yield f"shared.{kind} has {path!r}, which is in another shared directory already"
     for kind in KINDS:

@@ -253,6 +253,7 @@ def test_a_value_out_of_its_range_or_form_is_refused_with_app_key_and_value(
         ("releases.keep", 2),
         ("releases.warm", 0),
         ("shared", {"directories": ["uploads", "var/cache"], "files": ["db.sqlite3", "var/.one"]}),
+        ("shared", {"directories": ["venv/var/shop-instance", "venvs/lib"], "files": ["venv/var/one.db"]}),
         ("programs", [{"name": "a" * 27, "command": "work --at a;b#c", "number": 100}]),
         ("programs", [{"name": "mailer", "command": "mail '100%'", "stop_timeout": 900}]),
         ("hooks", {"migrate": [{"name": "All of it", "command": "a && b ; c # d", "timeout": 1}]}),
@@ -283,6 +284,13 @@ def test_a_shared_path_that_leads_elsewhere_is_refused(describe: Describe, kind:
 def test_a_shared_path_inside_a_shared_directory_is_refused(describe: Describe, shared: dict[str, list[str]]) -> None:
     (problem,) = problems(describe(shared=shared))
     assert "which is in another shared directory already" in problem
+
+
+@pytest.mark.parametrize("path", ["venv", "venv/var", "venv/lib/python3.13/site-packages/shop", "venv/bin/shop"])
+def test_what_the_environment_runs_is_not_shared(describe: Describe, path: str) -> None:
+    (problem,) = problems(describe(shared={"directories": [path]}))
+    assert problem.startswith(f"app shop: shared.directories has {path!r}; ")
+    assert "only paths below venv/var can be shared" in problem
 
 
 HOOK = {"name": "schema", "command": "migrate"}

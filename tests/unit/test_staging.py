@@ -381,6 +381,36 @@ def test_shared_places_begin_as_the_source_has_them_and_then_belong_to_the_app(b
     assert not shared(build, "uploads/other").exists()
 
 
+def test_a_path_where_packages_keep_data_is_shared_by_all_releases(build: Build) -> None:
+    build.app["shared"] = {"directories": ["venv/var/shop-instance"], "files": ["venv/var/shop.db"]}
+    path = build()
+    assert os.readlink(path / "venv" / "var" / "shop.db") == str(shared(build, "venv/var/shop.db"))
+    (path / "venv" / "var" / "shop-instance" / "note").write_text("kept")
+    assert (build() / "venv" / "var" / "shop-instance" / "note").read_text() == "kept"
+    assert not (path / "app" / "venv").exists()
+
+
+@pytest.mark.parametrize("link", ["var", "var/deep"])
+def test_a_link_that_a_package_has_made_leads_no_shared_path_out_of_the_release(
+    build: Build, place: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    install = build.install
+
+    def linking(path: str, *arguments: Any, **options: Any) -> None:
+        install(path, *arguments, **options)
+        made = Path(options["unit"].binds[path], link)
+        made.parent.mkdir(exist_ok=True)
+        made.symlink_to(place)
+        give(options["unit"].binds[path], *module.account(options["unit"].user))
+
+    monkeypatch.setattr(module.venv, "install", linking)
+    build.app["shared"] = {"directories": ["venv/var/deep/shop"], "files": []}
+    with pytest.raises(ReleaseError, match=r"'venv/var/deep/shop' of shared is behind a link"):
+        build()
+    assert not (place / "deep").exists()
+    assert not (place / "shop").exists()
+
+
 @root_only
 def test_links_that_the_app_puts_into_its_data_do_not_lead_root_anywhere(build: Build, place: Path) -> None:
     build.app["user"] = build.app["build_user"] = "nobody"
