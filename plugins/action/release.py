@@ -44,6 +44,7 @@ def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
         "user": app["user"],
         "entrypoint": app["entrypoint"],
         "program": {**app["program"], "environment": {}},
+        "limits": app["limits"],
         "programs": app["programs"],
         "hooks": app["hooks"],
         "health": {

@@ -18,6 +18,9 @@ options:
     description: The directory C(python_wheelhouse) of the hosts, which then ask no address; empty for none.
     type: str
     default: ""
+  open_files:
+    description: How many files supervisord of the host may open, where that is known.
+    type: int
 extends_documentation_fragment:
   - baremetal.web.apps
   - baremetal.web.apps.search
@@ -34,13 +37,18 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.sources import sourc
 
 
 def app_problems(
-    apps: Any, inventory_directory: str | None = None, *, names: list[str], wheelhouse: str = ""
+    apps: Any,
+    inventory_directory: str | None = None,
+    *,
+    names: list[str],
+    wheelhouse: str = "",
+    open_files: int | None = None,
 ) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
     if isinstance(apps, Undefined):  # up to ansible-core 2.18, of a value with something undefined in it
         str(apps)  # which raises what is undefined
     search = search_path(inventory_directory)
-    completed, problems = examine(apps, search, names)
+    completed, problems = examine(apps, search, names, open_files)
     return problems or [
         problem for app in completed for problem in source_problems(app, search, offline=bool(wheelhouse))
     ]

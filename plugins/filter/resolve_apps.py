@@ -40,6 +40,9 @@ options:
   conda:
     description: The dictionary C(python_conda) of the host.
     type: dict
+  open_files:
+    description: How many files supervisord of the host may open, where that is known.
+    type: int
   environment:
     description: Whether the apps come with their environment variables, which may be secret.
     type: bool
@@ -70,6 +73,7 @@ def resolve_apps(
     python: str,
     root: str | None = None,
     conda: dict[str, Any] | None = None,
+    open_files: int | None = None,
     environment: bool = True,
 ) -> dict[str, Any]:
     """Return C(apps), C(sites) and C(users)."""
@@ -84,6 +88,7 @@ def resolve_apps(
             machine=machine,
             python=python,
             conda=conda,
+            open_files=open_files,
             search=search_path(inventory_directory),
         )
     except AppsError as error:

@@ -151,7 +151,7 @@ class Activation:
         """Return the server's program, its places filled in."""
         # Releases of former versions of this collection have another stopasgroup, which ends what a pool works at.
         own = {"name": self.name, "autostart": autostart, "environment": {}, "stopasgroup": False}
-        program = {**self.description["program"], **own}
+        program = {**self.description["program"], **own, "limits": self.description.get("limits", {})}
         for key in ("command", "directory"):
             program[key] = Template(program[key]).substitute(self.places())
         program["command"] = self._with_environment(f"exec {program['command']}")
@@ -169,6 +169,7 @@ class Activation:
                 "stopwaitsecs": program["stop_timeout"],
                 "log_name": f"{self.home.name}.{program['name']}",
                 "stopsignal": "TERM",
+                "limits": program.get("limits", {}),
             }
             for program in self.description["programs"]
         ]
@@ -189,6 +190,7 @@ class Activation:
         # The background programs do not listen.
         listens = program["name"] == self.name and not self.endpoint["port"] and self.home.has_own_socket(self.release)
         own = {"socket": self.home.socket(self.release)} if listens else {}
+        own |= {key: str(value) for key, value in sorted(program["limits"].items()) if value}
         return render_program(self.supervisor.confined(program, **own), self.supervisor.log_directory)
 
     # How it is

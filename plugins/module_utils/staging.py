@@ -51,6 +51,7 @@ def release_id(app: dict[str, Any], source_digest: str, files: dict[str, str]) -
         "interface": app["interface"],
         "python": app["python"],
         "program": app["program"],
+        "limits": app["limits"],
         "programs": app["programs"],
         "shared": app["shared"],
         "hooks": app["hooks"],

@@ -26,6 +26,8 @@ POLL_SECONDS = 0.1
 OWN_GROUP = "/supervisord"
 CONTROL_GROUPS = "/sys/fs/cgroup"
 LEEWAY_SECONDS = 5
+# Which part of the kernel holds a limit.
+CONTROLLERS = {"memory": "memory", "processes": "pids"}
 
 # The options of a program in the order of supervisord's own documentation.
 _OPTIONS = (
@@ -149,6 +151,13 @@ def _members(patterns: list[str]) -> set[int]:
     return found
 
 
+def host_controllers() -> set[str]:
+    """Return what control groups of this host can limit."""
+    with suppress(OSError), open(f"{CONTROL_GROUPS}/cgroup.controllers", encoding="ascii") as stream:
+        return set(stream.read().split())
+    return set()
+
+
 def wait_until_empty(patterns: list[str], seconds: float) -> None:
     """Wait until nothing is left in control groups; what is after so many seconds is killed."""
     end = time.monotonic() + seconds
@@ -259,6 +268,12 @@ class Supervisor:
                 if line.startswith("0::") and line.rstrip().endswith(OWN_GROUP):
                     return f"{CONTROL_GROUPS}{line[len('0::') :].rstrip()[: -len(OWN_GROUP)]}"
         return ""
+
+    def controllers(self) -> set[str]:
+        """Return what the control groups of supervisord's processes can limit."""
+        with suppress(OSError), open(f"{self.control_groups()}/cgroup.subtree_control", encoding="ascii") as stream:
+            return set(stream.read().split())
+        return set()
 
     def _forget(self, *names: str) -> None:
         """Stop programs and remove them; supervisord kills one that is not down within its stopwaitsecs."""

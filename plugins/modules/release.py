@@ -243,10 +243,37 @@ from ansible_collections.baremetal.web.plugins.module_utils.staging import (
     changed_names,
     read_environment,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+    CONTROLLERS,
+    Supervisor,
+    SupervisorError,
+    host_controllers,
+)
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 
 REFUSALS = (ReleaseError, VenvError, SupervisorError, OSError)
+
+
+def refuse_limits(app: dict[str, Any]) -> None:
+    """Refuse limits that this host cannot hold: they would have no effect."""
+    wanted = {
+        CONTROLLERS[key]: key
+        for limits in (app["limits"], *(program["limits"] for program in app["programs"]))
+        for key, value in limits.items()
+        if value and key in CONTROLLERS
+    }
+    if not wanted:
+        return
+    try:
+        offered = Supervisor().controllers()
+    except SupervisorError:  # before the first run there is none
+        offered = host_controllers()
+    for controller in sorted(wanted.keys() - offered):
+        raise ReleaseError(
+            f"limits has {wanted[controller]}, which this host cannot hold: supervisord's control groups have no "
+            f"controller {controller}. It needs control groups of version 2 (the kernel's parameter "
+            "systemd.unified_cgroup_hierarchy=1), and a container needs them delegated. Else leave the limit out"
+        )
 
 
 class Worker:
@@ -281,6 +308,7 @@ class Worker:
         """Tell what there is and what is lacking."""
         home = self.home
         home.refuse_data_of_another(self.app["user"])
+        refuse_limits(self.app)
         same = [*home.same(self.release), *([home.current] if home.current in home.same(self.release) else [])]
         release = same[-1] if same else self.release
         # One that runs is never built again, though its manifest may be broken.

@@ -107,6 +107,8 @@ _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
 # What stands for signs of a host name in the name of a file.
 _FILE_SIGNS = str.maketrans({"*": "+", ":": "_", "[": None, "]": None})
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LEAST_MEMORY = 16 << 20
+_MOST_OPEN_FILES = 1 << 20  # fs.nr_open
 _LARGEST_VARIABLE = 131072  # MAX_ARG_STRLEN, with the NUL at its end
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -425,6 +427,31 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
             yield f"programs: stop_timeout of {program['name']} is {program['stop_timeout']}; it must be from 1 to 900"
 
 
+def _limit_problems(app: Mapping[str, Any], open_files: int) -> Iterator[str]:
+    """Find limits that are out of range."""
+    places = {
+        "limits": app["limits"],
+        **{f"programs: limits of {each['name']}": each["limits"] for each in app["programs"]},
+    }
+    for place, limits in places.items():
+        memory, processes, files = (limits[key] or 0 for key in ("memory", "processes", "open_files"))
+        if memory and (not re.fullmatch(_PATTERNS["source.max_size"][0], memory) or in_bytes(memory) < _LEAST_MEMORY):
+            yield f"{place}: memory is {memory!r}; it must be 16m or more, such as 512m or 2g"
+        if processes < 0:
+            yield f"{place}: processes is {processes}; it must be 1 or more, or 0 for no limit"
+        if files and not 64 <= files <= open_files:
+            yield (
+                f"{place}: open_files is {files}; it must be from 64 to {open_files} (supervisor_open_files), or 0 for "
+                "as many as that"
+            )
+
+
+def _limits(app: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits of a program as numbers; what is none of its own is the app's."""
+    limits = {**app["limits"], **{key: value for key, value in own.items() if value is not None}}
+    return {**limits, "memory": in_bytes(limits["memory"] or "0")}
+
+
 def _repeated(names: Iterable[Any]) -> list[Any]:
     return [name for name, number in Counter(names).items() if number > 1]
 
@@ -640,8 +667,13 @@ def _server_ports(app: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield from ((option, port), (option, port + 1))
 
 
-def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the apps with all defaults, and a sentence for each problem; ``names`` are the host's own."""
+def examine(
+    apps: Any, search: list[str], names: list[str], open_files: int | None = None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the apps with all defaults, and a sentence for each problem.
+
+    ``names`` are the host's own, ``open_files`` is what its supervisord may open, where that is known.
+    """
     options = role_options("wsgi")["wsgi_apps"]["options"]
     if apps is None:
         return [], ["wsgi_apps is not defined for this host; is it misspelt? A host without apps has wsgi_apps: []"]
@@ -659,6 +691,7 @@ def examine(apps: Any, search: list[str], names: list[str]) -> tuple[list[dict[s
             *servers().complete(completed),
             *_shape_problems(completed),
             *_part_problems(completed),
+            *_limit_problems(completed, open_files or _MOST_OPEN_FILES),
             *_bind_problems(completed),
             *_site_problems(completed, search),
             *_source_problems(completed, search),
@@ -787,9 +820,10 @@ def resolve(
     python: str,
     search: list[str],
     conda: Mapping[str, Any] | None = None,
+    open_files: int | None = None,
 ) -> dict[str, Any]:
     """Return ``apps`` and ``sites`` with nothing left to guess; raise AppsError where the description cannot work."""
-    resolved, problems = examine(apps, search, names)
+    resolved, problems = examine(apps, search, names, open_files)
     if problems:
         raise AppsError("\n".join(problems))
     for app in resolved:
@@ -810,6 +844,9 @@ def resolve(
             "options": {option: server[option] for option in variant["options"]},
             "endpoint": endpoint(server),
         }
+        for program in app["programs"]:
+            program["limits"] = _limits(app, program["limits"])
+        app["limits"] = _limits(app, {})
         app["program"] = _program(app, variant)
         del app["environment"]  # from here on it stands in the program alone, so that one place has to be kept secret
     if lacking := list(filter(None, (servers().lacking_wheels(app, machine) for app in resolved))):

@@ -502,6 +502,7 @@ def description(
         "endpoint": {"protocol": "http", "port": 0},
         "stats_port": 0,
         "program": program("shop", command=command, directory="$release/app", log_name="shop"),
+        "limits": {"memory": 0, "processes": 0, "open_files": 0},
         "programs": [],
         "hooks": NO_HOOKS,
         "health": {

@@ -100,15 +100,13 @@ def test_an_import_failure_shows_the_frames_in_the_apps_own_files(shop: Shop) ->
     ("wanted", "named"),
     [("app/instance", " instance."), ("venv/var", " venv/var/PACKAGE-instance."), ("venv/var/shop", " venv/var/shop.")],
 )
-def test_an_app_that_writes_into_its_release_is_told_where_its_data_can_be(
-    shop: Shop, wanted: str, named: str
-) -> None:
+def test_an_app_that_writes_into_its_release_is_told_where_its_data_can_be(shop: Shop, wanted: str, named: str) -> None:
     place = f"{shop.home.release(B)}/{wanted}"
-    shop.lay(B, check=f"{sys.executable} -c 'raise PermissionError(13, \"Permission denied\", \"{place}\")'")
-    with pytest.raises(ReleaseError, match="shared.directories") as refusal:
+    shop.lay(B, check=f'{sys.executable} -c \'raise PermissionError(13, "Permission denied", "{place}")\'')
+    with pytest.raises(ReleaseError, match=r"shared\.directories") as refusal:
         shop.activation(B).check()
     assert str(refusal.value).endswith(named)
-    shop.lay(C, check=f"{sys.executable} -c 'raise PermissionError(13, \"Permission denied\", \"/etc/shop\")'")
+    shop.lay(C, check=f'{sys.executable} -c \'raise PermissionError(13, "Permission denied", "/etc/shop")\'')
     with pytest.raises(ReleaseError) as refusal:
         shop.activation(C).check()
     assert "shared" not in str(refusal.value)

@@ -6,11 +6,13 @@ import grp
 import json
 import os
 import pwd
+import runpy
 import shlex
 import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,61 @@ def test_the_account_and_the_group_of_the_directory_connect_and_the_account_repl
         assert subprocess.run([*BY_NOBODY, *attempt], stderr=subprocess.DEVNULL, check=False).returncode
     assert os.path.samestat(found, path.lstat())
     assert os.listdir(sockets) == ["one.sock"]
+
+
+@AS_ROOT
+def test_a_program_and_its_children_have_the_limit_of_open_files() -> None:
+    with launch("user=nobody", "open_files=99", "--", "sh", "-c", "ulimit -Hn; sh -c 'ulimit -Sn'") as process:
+        assert process.stdout
+        assert process.stdout.read().split() == ["99", "99"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("open_files=999999999", "supervisor_open_files"),
+        ("memory=536870912", "no control group"),
+        ("processes=20", "no control group"),
+    ],
+)
+def test_a_program_whose_limit_would_have_no_effect_does_not_start(limit: str, said: str) -> None:
+    with launch(f"user={pwd.getpwuid(os.geteuid()).pw_name}", limit, "--", "echo", "started") as process:
+        assert process.stdout
+        output = process.stdout.read()
+    assert process.returncode
+    assert said in output
+    assert "started\n" not in output
+    assert "Traceback" not in output
+
+
+@pytest.fixture
+def control_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[dict[str, Any], Path]:
+    """Return the launcher's functions, and a directory in the place of this process's control group."""
+    functions = runpy.run_path(shlex.split(LAUNCHER)[-1])
+    monkeypatch.setitem(functions["limit"].__globals__, "control_group", lambda: str(tmp_path))
+    return functions, tmp_path
+
+
+def test_limits_are_written_into_the_control_group(control_groups: tuple[dict[str, Any], Path]) -> None:
+    functions, group = control_groups
+    for name in ("memory.max", "memory.swap.max", "pids.max"):
+        (group / name).write_text("max")
+    functions["limit"]({"user": "nobody", "memory": "536870912"})
+    assert [(group / name).read_text()[:9] for name in ("memory.max", "memory.swap.max")] == ["536870912", "0ax"]
+    assert (group / "pids.max").read_text() == "max"
+    functions["limit"]({"user": "nobody", "processes": "200"})
+    assert (group / "pids.max").read_text() == "200"
+
+
+def test_a_limit_without_its_controller_is_an_error_and_one_of_swap_is_not(
+    control_groups: tuple[dict[str, Any], Path],
+) -> None:
+    functions, group = control_groups
+    (group / "memory.max").write_text("max")
+    functions["limit"]({"memory": "536870912"})
+    assert os.listdir(group) == ["memory.max"]
+    with pytest.raises(OSError, match=r"pids\.max"):
+        functions["limit"]({"processes": "200"})
 
 
 def test_what_was_left_of_a_killed_program_is_replaced(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ REFUSED = [
     ("programs", [{"name": "w", "command": "run a &"}], ["'run a &'", "leave the & out"]),
     ("hooks.migrate", [{"name": "m", "command": "cd x &&"}], ["migrate: command of m", "a shell cannot read"]),
     ("hooks.migrate", [{"name": "m", "command": "run $(a"}], ["'run $(a'", "a shell cannot read"]),
+    ("limits", {"memory": "plenty"}, ["'plenty'", "512m"]),
+    ("limits", {"memory": "4m"}, ["'4m'", "16m or more"]),
+    ("limits", {"memory": "-512m"}, ["'-512m'", "16m or more"]),
+    ("limits", {"processes": -1}, ["processes is -1", "1 or more"]),
+    ("limits", {"open_files": 10}, ["open_files is 10", "from 64"]),
+    ("limits", {"open_files": 9999999}, ["open_files is 9999999", "supervisor_open_files"]),
+    ("programs", [{"name": "w", "command": "run", "limits": {"memory": "1k"}}], ["limits of w", "'1k'"]),
     ("site.listen", 443, ["443", "TLS"]),
     ("site.listen", "0443", ["443", "TLS"]),
     ("site.listen", True, ["true", "a number"]),
@@ -61,6 +68,13 @@ REFUSED = [
     ("environment", {"X": "a" * 131070}, ["131072", "into a file"]),
     ("site.listen", 22, ["22", "ssh"]),
 ]
+
+
+def test_more_open_files_than_supervisord_of_the_host_may_have_are_refused() -> None:
+    entry = described("limits", {"open_files": 8192})
+    assert examine([entry], [], ["web1"], 8192)[1] == []
+    (problem,) = examine([entry], [], ["web1"], 4096)[1]
+    assert "open_files is 8192; it must be from 64 to 4096 (supervisor_open_files)" in problem
 
 
 VARIABLES = [(name, refused) for refused in environment.REFUSED for name in refused.names]

@@ -66,6 +66,7 @@ class Host:
             "runner": {"endpoint": described["endpoint"]},
             "python": {"version": "auto", "requirements": "", "source_builds_enabled": False},
             "shared": {"directories": [], "files": []},
+            "limits": described.get("limits", {}),
         }
         environment = base64.b64encode(json.dumps(changes.get("environment", {})).encode()).decode()
         manifest = {"app": "shop", "version": version, "commit": "", "description": described}
@@ -820,3 +821,43 @@ def test_a_release_that_was_withdrawn_is_not_the_previous_one_until_it_is_deploy
     assert host("rollback", to=C)["release"] == C
     assert "withdrawn" not in host.home.manifest(C)
     assert host("rollback")["release"] == B
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limits": {"memory": 1 << 29}},
+        {"programs": [{"name": "mailer", "limits": {"memory": 0, "processes": 9, "open_files": 0}}]},
+    ],
+)
+def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
+    host: Host, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Supervisor:
+        offered: frozenset[str] | None = frozenset()
+
+        def controllers(self) -> frozenset[str]:
+            if self.offered is None:
+                raise module.SupervisorError("there is no supervisord yet")
+            return self.offered
+
+    monkeypatch.setattr(module, "Supervisor", Supervisor)
+    monkeypatch.setattr(module, "host_controllers", set)
+    before = host.shop.picture()
+    word, controller = ("memory", "memory") if "limits" in change else ("processes", "pids")
+    for offered in (frozenset({"cpu"}), None):
+        Supervisor.offered = offered
+        answer = host.inspect(A, **change)
+        assert answer["failed"]
+        assert f"limits has {word}" in answer["msg"]
+        assert f"no controller {controller}" in answer["msg"]
+        assert "leave the limit out" in answer["msg"]
+        assert host.shop.picture() == before
+    monkeypatch.setattr(module, "host_controllers", lambda: {"memory", "pids"})
+    assert not host.inspect(A, **change)["failed"]
+    Supervisor.offered = frozenset({"memory", "pids"})
+    assert not host.inspect(A, **change)["failed"]
+
+
+def test_open_files_are_limited_on_every_host(host: Host) -> None:
+    assert not host.inspect(A, limits={"memory": 0, "processes": 0, "open_files": 64})["failed"]

@@ -1,20 +1,26 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a program of supervisord as another account: ``launch.py user=NAME [socket=PATH] -- COMMAND [ARGUMENT...]``.
+"""Start a program of supervisord as another account: ``launch.py user=NAME [KEY=VALUE...] -- COMMAND [ARGUMENT...]``.
 
-supervisord starts it as root, and it becomes the command, so the process stays the same.
+The other keys are socket (a path), and the limits memory (bytes), processes and open_files. supervisord starts it as
+root, and it becomes the command, so the process stays the same.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import resource
 import sys
 from contextlib import suppress
 from typing import NoReturn
 
 LISTEN_FD = 3  # the first one of systemd's protocol
+CONTROL_GROUPS = "/sys/fs/cgroup"
+# What is written where; an empty text stands for the wanted value. A kernel may have no accounting of swap.
+GROUP_LIMITS = {"memory": {"memory.max": "", "memory.swap.max": "0"}, "processes": {"pids.max": ""}}
+OPTIONAL_LIMITS = ("memory.swap.max",)
 
 
 def listen_at(path: str, uid: int) -> None:
@@ -41,6 +47,32 @@ def listen_at(path: str, uid: int) -> None:
     os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 
 
+def control_group() -> str:
+    """Return the control group that supervisord has made for this process."""
+    with open("/proc/self/cgroup", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("0::") and line.rstrip().endswith(f":{os.getpid()}"):
+                return f"{CONTROL_GROUPS}{line[len('0::') :].rstrip()}"
+    raise OSError("supervisord has no control group for it, so neither its memory nor its processes can have a limit")
+
+
+def limit(wanted: dict[str, str]) -> None:
+    """Set the limits that are wanted, for all that becomes of this process."""
+    for key in GROUP_LIMITS.keys() & wanted.keys():
+        group = control_group()
+        for name, value in GROUP_LIMITS[key].items():
+            path = os.path.join(group, name)
+            if name not in OPTIONAL_LIMITS or os.path.exists(path):
+                # No file of this name means no such controller, and none can be made here.
+                with open(os.open(path, os.O_WRONLY), "w", encoding="ascii") as stream:
+                    stream.write(value or wanted[key])
+    if "open_files" in wanted:
+        number, most = int(wanted["open_files"]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if number > most:
+            raise OSError(f"open_files is {number}, and supervisord itself may open {most} (supervisor_open_files)")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+
 def become(user: pwd.struct_passwd) -> None:
     """Give up root's rights; who is not root stays who he is."""
     if os.geteuid() == 0:
@@ -57,6 +89,7 @@ def main(words: list[str]) -> NoReturn:
         user = pwd.getpwnam(wanted["user"])
         if "socket" in wanted:
             listen_at(wanted["socket"], user.pw_uid)
+        limit(wanted)
         become(user)
         os.execvp(command[0], command)
     except (KeyError, OSError) as error:
