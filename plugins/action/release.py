@@ -183,11 +183,14 @@ class ActionModule(UploadingAction):
         if not wants_packages(app["python"]):
             return {}
         try:
-            return app_requirements(tree, app["python"], offline=offline).files()
+            found = app_requirements(tree, app["python"], offline=offline)
         except AnsibleError as error:
             raise AnsibleActionFail(
                 "\n".join(f"app {app['name']}: {line}" for line in str(error).splitlines())
             ) from None
+        for sentence in dict.fromkeys(found.left_out):
+            Display().warning(f"app {app['name']}: {sentence}")
+        return found.files()
 
     def _call(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return self._execute_module(module_name="baremetal.web.release", module_args=args, task_vars=task_vars)

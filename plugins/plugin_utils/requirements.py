@@ -23,6 +23,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointe
 with suppress(ImportError):
     from packaging.markers import InvalidMarker, Marker
     from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
@@ -190,6 +191,7 @@ class Requirements:
     constraints: list[Entry] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def entries(self) -> list[Entry]:
@@ -228,11 +230,11 @@ def decode(data: bytes, name: str) -> str:
 
 def other_format(name: str) -> str:
     """Return a sentence when a file is that of another tool."""
-    base = posixpath.basename(name)
+    base = posixpath.basename(name).lower()
     base = "pylock.toml" if re.fullmatch(r"pylock\..+\.toml", base) else base
     # A description of a conda environment has any name, and its format in the ending.
     base = "environment.yml" if base.endswith((".yml", ".yaml")) else base
-    if command := OTHER_FORMATS.get(base):
+    if command := {other.lower(): command for other, command in OTHER_FORMATS.items()}.get(base):
         return f"{name} is no requirements file. `{command}` makes one of it; then name that one."
     return ""
 
@@ -248,16 +250,18 @@ class Reader:
         builds: bool = False,
         option: str = "python.source_builds_enabled",
         offline: bool = False,
+        python: str = "",
     ):
         """Read files by name; ``kind_of`` tells of a path in the source whether it is a "file" or a "directory".
 
-        ``offline`` is for hosts that ask no address.
+        ``offline`` is for hosts that ask no address; ``python`` is the app's version, such as 3.13, where it is known.
         """
         self._read = read
         self._kind_of = kind_of
         self._builds = builds
         self._option = option
         self._offline = offline
+        self._python = python
         self._stack: list[str] = []
         self._strict = False
         self._found = Requirements()
@@ -341,8 +345,25 @@ class Reader:
             named = ", ".join(f"tool.uv.{setting}" for setting in settings)
             self._problem(name, f"it has {named}, which is not read here. `{OTHER_FORMATS['uv.lock']}` applies it.")
         else:
+            self._wanted_python(name, project.get("requires-python", ""))
+            self._found.left_out += _left_out(name, project, whole.get("dependency-groups"))
             for number, line in enumerate(project["dependencies"], 1):
                 self._line(f"{name}, dependency {number}", line.strip(), constraint)
+
+    def _wanted_python(self, name: str, wanted: object) -> None:
+        """Note a problem when a project does not run on the app's Python, whatever its last number is."""
+        try:
+            allowed = SpecifierSet(wanted) if isinstance(wanted, str) else None
+        except InvalidSpecifier:
+            allowed = None
+        if allowed is None:
+            self._problem(name, f"requires-python is {wanted!r}, which is no range of versions. Write it as '>=3.11'.")
+        elif self._python and not any(allowed.contains(f"{self._python}.{last}") for last in range(100)):
+            self._problem(
+                name,
+                f"requires-python is {wanted!r}, and the app's Python is {self._python}. Set python.version to one "
+                "that it allows, or correct requires-python.",
+            )
 
     def _text(self, text: str, name: str, constraint: bool) -> None:
         for number, line in logical_lines(text):
@@ -600,6 +621,22 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
         parts = []
         if line:
             yield begun, line
+
+
+def _left_out(name: str, project: dict[str, object], groups: object) -> list[str]:
+    """Return a sentence about the extras and groups of a project, none of which is installed."""
+    extras = project.get("optional-dependencies")
+    named = [
+        f"{kind} {', '.join(sorted(table))}"
+        for kind, table in (("optional-dependencies", extras), ("dependency-groups", groups))
+        if isinstance(table, dict) and table
+    ]
+    if not named:
+        return []
+    return [
+        f"{name} has {' and '.join(named)}, which are not installed. To install some, make a requirements file with "
+        f"`{_EXPORT.format(name)} --extra NAME` or `--group NAME`, and name that one."
+    ]
 
 
 def _is_list_of_texts(value: object) -> bool:

@@ -114,13 +114,13 @@ class Tree:
         with open(os.path.join(self.root, name), encoding="utf-8") as stream:
             return stream.read()
 
-    def requirements(self, name: str, *, builds: bool, offline: bool = False) -> Requirements:
+    def requirements(self, name: str, *, builds: bool, offline: bool = False, python: str = "") -> Requirements:
         """Return what a requirements file wants, of the controller or of the tree; raise AnsibleError with problems."""
         read, kind_of = in_directory(self.root)
         if self._asked:
             name, read = self._asked, in_directory(os.path.join(self._place, ASKED))[0]
         try:
-            found = Reader(read, kind_of, builds=builds, offline=offline).file(name)
+            found = Reader(read, kind_of, builds=builds, offline=offline, python=python).file(name)
         except FileNotFoundError:
             raise AnsibleError(self._lacks(name)) from None
         except PermissionError:
@@ -140,7 +140,7 @@ class Tree:
                     yield f"{entry.where}: {wheel[1]} cannot be installed: {error}"
 
     def _lacks(self, name: str) -> str:
-        others = [other for other in OTHER_FORMATS if other in self._files]
+        others = [file for other in OTHER_FORMATS for file in self._files if file.lower() == other.lower()]
         why = {
             "path": "git tracks none. Create it and `git add` it" if self.commit else "Create it",
             "git": f"Commit {self.commit[:12]} has no such file. Commit one",
@@ -220,7 +220,13 @@ def source_problems(app: dict[str, Any], search: list[str], *, offline: bool = F
 
 def app_requirements(tree: Tree, python: dict[str, Any], *, offline: bool = False) -> Requirements:
     """Return what an app wants to have installed."""
-    return tree.requirements(python["requirements"], builds=python["source_builds_enabled"], offline=offline)
+    version = python.get("version", "auto")
+    return tree.requirements(
+        python["requirements"],
+        builds=python["source_builds_enabled"],
+        offline=offline,
+        python="" if version == "auto" else version,  # the platform's, which is known when the app is staged
+    )
 
 
 def fetch_once(packed: dict[str, Any], search: list[str]) -> str:

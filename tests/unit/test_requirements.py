@@ -239,6 +239,61 @@ def test_the_dependencies_of_a_project_are_taken_without_running_anything(source
     assert (found.problems, found.files()) == ([], {"requirements.txt": "flask>=3\njinja2\n"})
 
 
+@pytest.mark.parametrize(
+    ("wanted", "python", "refused"),
+    [
+        (">=3.14", "3.13", True),
+        ("<3.13", "3.13", True),
+        (">=3.13.2", "3.13", False),
+        ("==3.13.5", "3.13", False),
+        ("~=3.9", "3.13", False),
+        (">=3.14", "", False),
+    ],
+)
+def test_a_project_that_does_not_run_on_the_apps_python_is_refused(
+    source: Path, wanted: str, python: str, refused: bool
+) -> None:
+    (source / "pyproject.toml").write_text(f"[project]\nrequires-python='{wanted}'\ndependencies=['flask']\n")
+    problems = Reader(*in_directory(str(source)), python=python).file("pyproject.toml").problems
+    assert [f"requires-python is {wanted!r}, and the app's Python is {python}." in each for each in problems] == (
+        [True] if refused else []
+    )
+
+
+@pytest.mark.parametrize("wanted", ["'3.x'", "3", "['>=3.9']"])
+def test_a_range_of_pythons_that_cannot_be_read_is_refused(source: Path, wanted: str) -> None:
+    text = f"[project]\nrequires-python={wanted}\ndependencies=[]\n"
+    (problem,) = read(source, text, name="pyproject.toml").problems
+    assert "which is no range of versions" in problem
+
+
+def test_extras_and_groups_that_are_not_installed_are_said(source: Path) -> None:
+    text = (
+        "[project]\ndependencies=['flask']\n[project.optional-dependencies]\npdf=['reportlab']\n"
+        "[dependency-groups]\ntest=['pytest']\n"
+    )
+    found = read(source, text, name="pyproject.toml")
+    (sentence,) = found.left_out
+    assert "optional-dependencies pdf and dependency-groups test, which are not installed" in sentence
+    assert (found.problems, found.files()) == ([], {"requirements.txt": "flask\n"})
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("Poetry.lock", "poetry export"),
+        ("locks/pipfile.lock", "pipenv requirements"),
+        ("UV.LOCK", "uv export"),
+        ("deploy/PDM.lock", "pdm export"),
+        ("pylock.Prod.toml", "uv export"),
+    ],
+)
+def test_a_lock_in_another_case_or_place_is_known_too(source: Path, name: str, command: str) -> None:
+    (source / name).parent.mkdir(exist_ok=True)
+    (problem,) = read(source, "x", name=name).problems
+    assert f"{name} is no requirements file. `{command}" in problem
+
+
 def test_the_documentation_has_the_table_of_lines() -> None:
     words = {ALLOWED: "yes", BUILDS: "with `python.source_builds_enabled`"}
     table = (ROOT / "docs" / "sources.md").read_text()
