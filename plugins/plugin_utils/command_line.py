@@ -72,7 +72,7 @@ class Run:
 
 def _name(playbook: str, directory: str) -> str:
     """Return which playbook of ours this is; empty for one of others."""
-    collection, _, name = playbook.rpartition(".")
+    collection, name = playbook.rpartition(".")[::2]
     if collection == "baremetal.web":
         return name if name in WORDS else ""
     path = os.path.realpath(os.path.join(directory, playbook))
@@ -171,11 +171,11 @@ def _near(name: str, word: str, substitution: int = 1) -> bool:
 
 def _near_setting(name: str, settings: Iterable[str], *, prefix: bool = False) -> str:
     """Return the setting that a name is nearly; of its prefix and the rest, one has to be right."""
-    first, _, rest = name.lower().replace("-", "_").partition("_")
+    first, rest = name.lower().replace("-", "_").partition("_")[::2]
     if not rest:
         return ""
     for setting in sorted(settings):
-        right_first, _, right_rest = setting.partition("_")
+        right_first, right_rest = setting.partition("_")[::2]
         if right_rest and (
             (first == right_first and _near(rest, right_rest))
             or (not prefix and rest == right_rest and _near(first, right_first))
