@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import ipaddress
 import os
@@ -21,7 +20,6 @@ from urllib.parse import unquote
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
-from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.plugin_utils import environment
@@ -32,6 +30,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
     host_names,
 )
 from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
+from ansible_collections.baremetal.web.plugins.plugin_utils.option_values import value_problems
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
 
 # ansible-core brings it; the environment of its import test does not.
@@ -173,36 +172,14 @@ def _conceal(problems: list[str], secrets: Iterable[str]) -> list[str]:
     return [re.sub(pattern, "(from a vault)", problem) for problem in problems] if pattern else problems
 
 
-def _unknown_key(options: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    """Say which key is unknown, which one may be meant, and which there are."""
-    for key in path[:-1]:
-        options = options[key]["options"]
-    near = difflib.get_close_matches(path[-1], options, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"unknown key {'.'.join(path)}{meant}; known here: {', '.join(sorted(options))}"
-
-
 def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Validate a dictionary against options; return it with its defaults, and the errors."""
-    # Copied, for the validator hands out the very defaults of the options.
     plain = _plain(value)
+    if errors := [without_credentials(error) for error in value_problems(options, plain)]:
+        return plain, errors
+    # Copied, for the validator hands out the very defaults of the options.
     result = ArgumentSpecValidator(copy.deepcopy(dict(options))).validate(plain)
-    paths = [path if isinstance(path, tuple) else (path,) for path in result.unsupported_parameters]
-    errors = [_unknown_key(options, path) for path in sorted(paths)]
-    errors += [str(error) for error in result.errors.errors if not isinstance(error, UnsupportedError)]
-    errors += _untrue_numbers(options, plain)
-    return result.validated_parameters, errors
-
-
-def _untrue_numbers(options: Mapping[str, Any], value: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Find true and false where a number belongs: the validator would take them for 1 and 0."""
-    for key, option in options.items():
-        found = value.get(key)
-        if option.get("type") == "int" and isinstance(found, bool):
-            yield f"{path}{key} is {str(found).lower()}; it must be a number"
-        for part in found if isinstance(found, list) else [found]:
-            if isinstance(part, Mapping):
-                yield from _untrue_numbers(option.get("options") or {}, part, f"{path}{key}.")
+    return result.validated_parameters, list(map(str, result.errors.errors))
 
 
 def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class Servers(NamedTuple):
     def refusal(self, server: Mapping[str, Any], key: str) -> str:
         """Return what to use in place of a setting that does not exist any more; empty for a plain unknown one."""
         if key in self.refused:
-            return f"server.{key} is {server[key]!r}: {self.refused[key]}"
+            option, _space, value = key.partition(" ")
+            return f"server.{option} is {value or server[key]!r}: {self.refused[key]}"
         return ""
 
     def complete(self, app: dict[str, Any]) -> list[str]:

@@ -70,6 +70,65 @@ REFUSED = [
 ]
 
 
+# Values of another type, and keys without a value: the whole sentence behind the name of the app.
+SHAPES = [
+    ("python", 3.12, "python is 3.12; it must be a dictionary with keys such as provider"),
+    ("python", "3.12", "python is '3.12'; it must be a dictionary with keys such as provider"),
+    ("python.requirements", None, "python.requirements has no value; give it one, or leave it out"),
+    ("python.requirements", ["a.txt"], "python.requirements is ['a.txt']; it must be text"),
+    ("python.source_builds_enabled", "maybe", "python.source_builds_enabled is 'maybe'; it must be true or false"),
+    ("releases", 5, "releases is 5; it must be a dictionary with keys such as keep"),
+    ("source", "https://me:hunter2@x.example/a.git", "source is 'https://x.example/a.git'; it must be a dictionary"),
+    ("source.git", "https://x.example/a.git", "source.git is 'https://x.example/a.git'; it must be a dictionary"),
+    ("site", None, "site has no value; give it one, or leave it out"),
+    ("site.listen", "80,443", "site.listen is '80,443'; it must be a number, whole and without a unit"),
+    ("site.cors", True, "site.cors is true; it must be a dictionary with keys such as origins"),
+    ("site.server_names", {"a": 1}, "site.server_names is {'a': 1}; it must be a list"),
+    ("site.server_names", [["a.example"]], "site.server_names[0] is ['a.example']; it must be text"),
+    ("site.server_names", [True], "site.server_names[0] is true; it must be text, in quotes"),
+    ("site.server_names", ["a.example", None], "site.server_names[1] has no value; give it one, or leave it out"),
+    ("site.error_pages", {"404": "x"}, "site.error_pages is {'404': 'x'}; it must be a list of dictionaries"),
+    ("site.proxy", "caddy", "site.proxy is 'caddy'; it must be one of nginx, apache"),
+    ("health.timeout", "30s", "health.timeout is '30s'; it must be a number, whole and without a unit"),
+    ("health.statuses", None, "health.statuses has no value; give it one, or leave it out"),
+    ("server.kind", "uvicorn", "server.kind is 'uvicorn'; it must be one of gunicorn, uwsgi"),
+    ("server.log_level", "warn", "server.log_level is 'warn'; it must be one of debug, info"),
+    ("server.log_level", False, "server.log_level is false; it must be text, in quotes"),
+    ("server.worker_class", "eventlet", "server.worker_class is 'eventlet': "),
+    ("environment", ["A=hunter2"], "environment is a list; it must be a dictionary"),
+    ("hooks.migrate", "run", "hooks.migrate is 'run'; it must be a list of dictionaries, each starting with -"),
+    ("hooks.migrate", ["run"], "hooks.migrate[0] is 'run'; it must be a dictionary with keys such as name"),
+    ("hooks.migrate", [{"name": "m"}], "hooks.migrate[0].command is missing; add it"),
+    ("hooks.migrate", [{"name": "m", "command": ["a"]}], "hooks.migrate[0].command is ['a']; it must be text"),
+    ("programs", {"w": {"command": "run"}}, "programs is {'w': {'command': 'run'}}; it must be a list of dict"),
+    ("programs", [{"name": "w", "comand": "run"}], "unknown key programs[0].comand (did you mean command?); known"),
+    ("programs", [None], "programs[0] has no value; give it one, or leave it out"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), SHAPES)
+def test_a_value_of_another_type_is_told_by_its_path(key: str, value: Any, said: str) -> None:
+    problems = examine([described(key, value)], [], ["web1"])[1]
+    assert problems[0].startswith(f"app shop: {said}")
+    assert "hunter2" not in "".join(problems)
+
+
+def test_a_key_that_is_missing_because_another_is_misspelt_is_told_with_it() -> None:
+    app = described()
+    app["entry_point"] = app.pop("entrypoint")
+    assert [problem.partition(";")[0] for problem in examine([app], [], ["web1"])[1]] == [
+        "app shop: unknown key entry_point (did you mean entrypoint?)",
+        "app shop: entrypoint is missing",
+    ]
+
+
+def test_a_key_that_has_no_value_where_it_needs_none_is_as_if_it_were_not_there() -> None:
+    app = described("user", None)
+    app["site"] = {"cors": None}
+    app["source"]["git"] = None
+    assert examine([app], [], ["web1"])[1] == []
+
+
 def test_more_open_files_than_supervisord_of_the_host_may_have_are_refused() -> None:
     entry = described("limits", {"open_files": 8192})
     assert examine([entry], [], ["web1"], 8192)[1] == []

@@ -30,7 +30,7 @@ def repository(**more: Any) -> dict[str, Any]:
     [
         ("http://mirror", "must be a list"),
         ([["mirror"]], "no dictionary"),
-        ([{"name": "mirror"}], "missing required arguments: url"),
+        ([{"name": "mirror"}], "url is missing"),
         ([repository(keys="x")], r"unknown key keys \(did you mean key\?\)"),
         ([repository(name="Mirror")], "name is 'Mirror'"),
         ([repository(url="mirror.example.com/debian")], "must start with http://"),
