@@ -44,14 +44,21 @@ SOURCES = ("path", "git", "archive", "wheel")
 _PATTERNS = {
     "name": (r"[a-z][a-z0-9_-]{0,26}", "a lower-case letter, then up to 26 lower-case letters, digits, - or _"),
     "entrypoint": (
-        r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(.*\))?",
-        "module:callable or module:factory(), for example hello_flask:create_app()",
+        r"[A-Za-z_][\w.]*(?<!\.py):[A-Za-z_][\w.]*(\(.*\))?",
+        "module:callable or module:factory(), for example hello_flask:create_app(), with dots between packages and "
+        "without .py",
     ),
     "user": (r"|[a-z_][a-z0-9_-]{0,31}", "a user name of at most 32 lower-case letters, digits, - or _"),
-    "python.version": (r"auto|3\.\d+", 'auto, or a version such as "3.12" (in quotes)'),
+    "python.version": (
+        r"auto|3\.([6-9]|[1-9]\d)",
+        'auto, or a version such as "3.12", in quotes, because YAML reads 3.10 without them as 3.1',
+    ),
     "site.prefix": (r"/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", "/ or a path such as /shop, without a slash at its end"),
     "site.max_body_size": (r"\d+[kKmMgG]?", "a size in nginx's notation, for example 10m"),
-    "health.path": (r"/[!-~]*", "a path of plain ASCII that starts with /, for example /healthz"),
+    "health.path": (
+        r"/(?!/)(?!([^?]*/)?\.{1,2}([/?]|$))[!\"$-~]*",
+        "a path of plain ASCII that starts with one /, with no #, .. or . in it, for example /healthz",
+    ),
     "source.max_size": (r"[1-9]\d*[kKmMgG]?", "a number of bytes, or of k, m or g, for example 500m"),
     "server.bind": (
         r"unix|(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+",
@@ -102,6 +109,9 @@ _LEAST = {
     "releases.keep": 2,  # the live one and the one before
     "releases.warm": 0,
 }
+_HOOK_NAME = re.compile(r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*")
+# What supervisord replaces in a command of its own; here a shell gets it as it is.
+_SUPERVISOR_VALUES = re.compile(r"%\((process_num|program_name|group_name|host_node_name|numprocs|ENV_\w+)\)\d*[sd]")
 _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,26}")
 # What stands for signs of a host name in the name of a file.
 _FILE_SIGNS = str.maketrans({"*": "+", ":": "_", "[": None, "]": None})
@@ -184,8 +194,9 @@ def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple
 
 def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
     """Complete a typed dictionary with the defaults of a role's entry point, and refuse what is out of shape."""
-    completed, errors = apply_options(role_options(role, entry_point)[option]["options"], value)
-    errors = errors or list(_dictionary_problems(completed, _DICTIONARY_PATTERNS.get(option, {})))
+    options = role_options(role, entry_point)[option]["options"]
+    completed, errors = apply_options(options, value)
+    errors = errors or list(_dictionary_problems(options, completed, _DICTIONARY_PATTERNS.get(option, {})))
     if option == "nginx_site" and not errors:
         errors = [*_page_problems(completed["error_pages"]), *_name_problems(completed["server_names"])]
         errors += [error for place in completed["locations"] for error in _front_problems(place, place["protocol"])]
@@ -197,12 +208,16 @@ def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str)
     return completed
 
 
-def _dictionary_problems(value: Mapping[str, Any], patterns: Mapping[str, str]) -> Iterator[str]:
-    for key, item in value.items():
+def _dictionary_problems(
+    options: Mapping[str, Any], value: Mapping[str, Any], patterns: Mapping[str, str]
+) -> Iterator[str]:
+    """Find values of known keys that are not in their form; the keys of an environment are nobody's but the app's."""
+    for key, option in options.items():
+        item = value.get(key)
         for element in item if isinstance(item, list) else [item]:
             if isinstance(element, Mapping):
-                yield from _dictionary_problems(element, patterns)
-            elif key in patterns and not re.fullmatch(patterns[key], str(element)):
+                yield from _dictionary_problems(option.get("options") or {}, element, patterns)
+            elif element is not None and key in patterns and not re.fullmatch(patterns[key], str(element)):
                 yield f"{key} is {element!r}, which has not the form {patterns[key]}"
 
 
@@ -362,6 +377,8 @@ class _Bind(NamedTuple):
 def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
     """Find what is wrong with what belongs to the app: shared paths, hooks, background programs."""
     paths = [(kind, path) for kind, paths in app["shared"].items() for path in paths]
+    for path in _repeated(path for _kind, path in paths):
+        yield f"shared has {path!r} twice; leave one of them out"
     for kind, path in paths:
         if not re.fullmatch(r"[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*", path) or {".", ".."} & set(path.split("/")):
             yield f"shared.{kind} has {path!r}; give a path in the source, such as instance/uploads"
@@ -376,6 +393,10 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
         for name in _repeated(hook["name"] for hook in app["hooks"][kind]):
             yield f"hooks.{kind} has two hooks named {name!r}; give them different names, for messages name them"
         for hook in app["hooks"][kind]:
+            if not re.fullmatch(_HOOK_NAME, hook["name"]):
+                yield f"hooks.{kind} has the name {hook['name']!r}; it must be one line of text, for messages name it"
+            if not re.fullmatch(_PATTERNS["user"][0], hook["user"]):
+                yield f"hooks.{kind}: user of {hook['name']} is {hook['user']!r}; it must be {_PATTERNS['user'][1]}"
             yield from _command_problems(f"hooks.{kind}", hook)
             yield from _syntax_problems(f"hooks.{kind}", hook)
             if hook["timeout"] < 1:
@@ -386,7 +407,13 @@ def _part_problems(app: Mapping[str, Any]) -> Iterator[str]:
         yield from _command_problems("programs", program)
         if not _PROGRAM_NAME.fullmatch(program["name"]):
             yield f"programs has the name {program['name']!r}; it must be {_PATTERNS['name'][1]}"
-        if re.search(r"(^|\s)[;#]|%\(here\)s", program["command"]):
+        if found := _SUPERVISOR_VALUES.search(program["command"]):
+            yield (
+                f"programs: command of {program['name']} is {program['command']!r}; {found[0]} is a value of "
+                "supervisord's own configuration, which nothing replaces here: write its value, or a variable such as "
+                "$APP_NAME"
+            )
+        elif re.search(r"(^|\s)[;#]|%\(here\)s", program["command"]):
             yield (
                 f"programs: command of {program['name']} is {program['command']!r}; supervisord takes a ; or # at its "
                 "start or after a space for a comment, and %(here)s for a place: put it into a script"
@@ -412,7 +439,7 @@ def _limit_problems(app: Mapping[str, Any], open_files: int) -> Iterator[str]:
     }
     for place, limits in places.items():
         memory, processes, files = (limits[key] or 0 for key in ("memory", "processes", "open_files"))
-        if memory and (not re.fullmatch(_PATTERNS["source.max_size"][0], memory) or in_bytes(memory) < _LEAST_MEMORY):
+        if memory not in (0, "0") and not _is_memory(memory):
             yield f"{place}: memory is {memory!r}; it must be 16m or more, such as 512m or 2g"
         if processes < 0:
             yield f"{place}: processes is {processes}; it must be 1 or more, or 0 for no limit"
@@ -421,6 +448,10 @@ def _limit_problems(app: Mapping[str, Any], open_files: int) -> Iterator[str]:
                 f"{place}: open_files is {files}; it must be from 64 to {open_files} (supervisor_open_files), or 0 for "
                 "as many as that"
             )
+
+
+def _is_memory(size: str) -> bool:
+    return bool(re.fullmatch(_PATTERNS["source.max_size"][0], size)) and in_bytes(size) >= _LEAST_MEMORY
 
 
 def _limits(app: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, int]:
@@ -514,6 +545,7 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
         yield f"source has {' and '.join(sorted(given)) or 'no key'}; give exactly one of path, git, archive, wheel"
         return
     ((kind, value),) = given.items()
+    yield from _empty_problems(f"source.{kind}", value)
     requirements, own = app["python"]["requirements"], app["python"]["requirements_path"]
     default = role_options("wsgi")["wsgi_apps"]["options"]["python"]["options"]["requirements"]["default"]
     way_out = (
@@ -548,6 +580,16 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
             )
 
 
+def _empty_problems(place: str, value: Any) -> Iterator[str]:
+    """Find texts of a source that are empty, where an undefined variable may have left nothing."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key not in ("signers", "checksum"):
+                yield from _empty_problems(f"{place}.{key}", item)
+    elif value == "":
+        yield f"{place} is empty; give it a value"
+
+
 def packed_problems(kind: str, packed: Mapping[str, Any], search: list[str]) -> Iterator[str]:
     """Find what keeps an archive or a wheel from being read."""
     given = {key: value for key, value in packed.items() if value is not None}
@@ -556,6 +598,8 @@ def packed_problems(kind: str, packed: Mapping[str, Any], search: list[str]) -> 
         return
     place = "url" if "url" in given else "path"
     shown = without_credentials(given[place])
+    if place == "url" and not re.match(r"(https?|ftp|file)://.", given["url"]):
+        yield f"{kind}.url is {shown!r}; it must be an address such as https://files.example.com/shop-1.0.tar.gz"
     if place == "path" and not os.path.isfile(find_path(given["path"], search) or ""):
         yield f"{kind}.path {shown!r} is no file on the controller {_looked_in(search)}"
     if "checksum" not in given:
@@ -672,6 +716,7 @@ def examine(
             *_bind_problems(completed),
             *_site_problems(completed, search),
             *_source_problems(completed, search),
+            *_number_problems(app["source"].get("git") or {}),
         ]
         if not found and names and not (completed["site"]["server_names"] or _own_names(names)):
             found = ["site.server_names is empty, and the host has no name in the inventory that a client can send"]
@@ -682,6 +727,16 @@ def examine(
             sound.append(completed)
         problems += [f"{label}: {problem}" for problem in found]
     return sound, _conceal([*problems, *_relation_problems(sound)], _vaulted(apps))
+
+
+def _number_problems(git: Mapping[str, Any]) -> Iterator[str]:
+    """Find a version that is no text in the description, for it may have lost zeros before anybody reads it."""
+    version = _plain(git.get("version"))
+    if isinstance(version, (int, float)):
+        yield (
+            f"source.git.version is the number {version}, and YAML reads 1.10 as 1.1 and 0123 as 83. Write the "
+            "version in quotes"
+        )
 
 
 def _outdated(app: Mapping[str, Any]) -> list[str]:

@@ -67,6 +67,30 @@ REFUSED = [
     ("environment", {"X": "a\0"}, ["X has a NUL"]),
     ("environment", {"X": "a" * 131070}, ["131072", "into a file"]),
     ("site.listen", 22, ["22", "ssh"]),
+    ("health.path", "/health#db", ["'/health#db'", "no #"]),
+    ("health.path", "//health", ["'//health'", "one /"]),
+    ("health.path", "/../health", ["'/../health'", ".."]),
+    ("entrypoint", "app.py:app", ["'app.py:app'", "without .py"]),
+    ("python.version", 3.1, ["'3.1'", "in quotes", "3.10"]),
+    ("source", {"path": ""}, ["source.path is empty"]),
+    ("source", {"git": {"repo": ""}}, ["source.git.repo is empty"]),
+    ("source", {"git": {"repo": "/r", "version": ""}}, ["source.git.version is empty"]),
+    ("source", {"git": {"repo": "/r", "version": 1.10}}, ["source.git.version is the number 1.1", "in quotes"]),
+    ("source", {"git": {"repo": "/r", "version": 2024}}, ["source.git.version is the number 2024", "in quotes"]),
+    (
+        "source",
+        {"archive": {"url": "files.example/a.tar.gz", "checksum": f"sha256:{'a' * 64}"}},
+        ["source.archive.url is 'files.example/a.tar.gz'", "https://"],
+    ),
+    ("shared", {"directories": ["uploads"], "files": ["uploads"]}, ["shared has 'uploads' twice"]),
+    ("shared", {"directories": ["uploads", "uploads"]}, ["shared has 'uploads' twice"]),
+    ("hooks.migrate", [{"name": " ", "command": "run"}], ["hooks.migrate has the name ' '", "one line"]),
+    ("hooks.migrate", [{"name": "a\nb", "command": "run"}], ["hooks.migrate has the name 'a\\nb'", "one line"]),
+    ("hooks.migrate", [{"name": "m", "command": "run", "user": "no such"}], ["user of m is 'no such'", "lower-case"]),
+    *(
+        ("programs", [{"name": "w", "command": f"run --id {value}"}], [value, "nothing replaces", "$APP_NAME"])
+        for value in ("%(process_num)s", "'%(process_num)02d'", "'%(program_name)s'", "'%(ENV_HOME)s'")
+    ),
 ]
 
 
@@ -159,6 +183,27 @@ def test_the_documentation_has_every_variable_that_is_refused() -> None:
 def test_a_path_that_no_shell_would_expand_is_refused(path: Any) -> None:
     (problem,) = examine([described("environment", {"PATH": path})], [], ["web1"])[1]
     assert problem.startswith("app shop: environment.PATH is no list of absolute directories")
+
+
+def test_a_variable_may_have_the_name_of_a_key_of_supervisord() -> None:
+    names = ("name", "user", "umask", "log_name", "log_maxbytes", "command", "directories")
+    entry = described("environment", dict.fromkeys(names, "My App / é"))
+    (app,) = resolve([entry], **{**HOST, "root": "/srv/wsgi", "search": []})["apps"]
+    assert {name: app["program"]["environment"][name] for name in names} == dict.fromkeys(names, "My App / é")
+
+
+def test_a_limit_of_0_is_none() -> None:
+    entry = described("limits", {"memory": 0, "processes": 0, "open_files": 0})
+    (app,) = resolve([entry], **{**HOST, "root": "/srv/wsgi", "search": []})["apps"]
+    assert app["limits"] == {"memory": 0, "processes": 0, "open_files": 0}
+
+
+def test_values_that_look_like_those_that_are_refused_are_taken() -> None:
+    entry = described("programs", [{"name": "w", "command": "run --format '%(asctime)s %(levelname)s'"}])
+    entry["health"] = {"path": "/.well-known/health..x?next=//a/../b"}
+    entry["hooks"] = {"migrate": [{"name": "collect static files", "command": "run", "user": "www-data"}]}
+    entry["entrypoint"] = "shop.python:app"
+    assert examine([entry], [], ["web1"])[1] == []
 
 
 def test_variables_that_are_the_apps_own_are_taken() -> None:
