@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 EVERY = "*"
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# What configurations of web servers write where no name is meant.
+_PLACEHOLDERS = ("", "_", "__", "default_server", "_default_")
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 
 
@@ -62,9 +64,11 @@ def host_name(name: str) -> list[str]:
 
 def host_header(name: str) -> str:
     """Return a name, with or without a port, as a client sends it in the header Host."""
-    found = re.fullmatch(r"(\[.*\]|[^:]*)(:[0-9]{1,5})?", name)
+    found = re.fullmatch(r"(\[.*\]|[^:]*)(:[0-9]+)?", name)
     base, port = (found[1], found[2] or "") if found else (name, "")
-    names = host_name(base)
+    if port and not 0 < int(port[1:]) <= 65535:
+        raise HostNameError(f"{name!r}. A port is a number from 1 to 65535; correct it, or leave it out")
+    names = [EVERY] if base in _PLACEHOLDERS or base.startswith("~") else host_name(base)
     if len(names) > 1 or EVERY in names[0]:
         raise HostNameError(f"{name!r}. A request has one name; write a whole one such as www.example.com")
     return f"{names[0]}{port}"
@@ -83,18 +87,21 @@ def _filled(name: str) -> str:
 
 def _refusal(name: str) -> str:
     """Return what is wrong with what is no name at all, and what to write."""
-    if name in ("", "_"):
+    if name in _PLACEHOLDERS:
         return "No client sends such a name. Write '*' alone for every host name"
     if name.startswith("~"):
         return "Regular expressions are not supported. List the names, or write *.example.com for all below one"
-    if found := re.match(r"(?:[a-z]+:)?//([^/:]+)", name):
+    if re.search(r"[\s,;]", name):
+        return "A name has no spaces, commas or semicolons. Write each name as an item of the list"
+    if found := re.match(r"(?:[a-z]+:)?//(?:[^/@]*@)?([^/:?#]+)", name, re.IGNORECASE):
         return f"It is an address of a page. Write its host name alone: {found[1]}"
-    if found := re.fullmatch(r"([^:\[\]]+|\[.*\]):(\d+)", name):
+    if found := re.fullmatch(r"([^:\[\]]*|\[.*\]):(\d*)", name):
+        port = f", and the port as site.listen: {found[2]}" if found[2] else ""
         return (
             "Names are compared without a port, so this one never matches. "
-            f"Write {found[1]}, and the port as site.listen: {found[2]}"
+            f"Write {found[1] or repr(EVERY) + ' for every name'}{port}"
         )
-    if "/" in name.partition("/")[2] and name.startswith(("/", "http")):
+    if name.startswith("/") or ("/" in name.partition("/")[2] and name.lower().startswith("http")):
         return "It has no host name. Write one such as shop.example.com"
     if "/" in name:
         return f"A path is no part of a host name. Write {name.partition('/')[0]}, and the path as site.prefix"
@@ -107,6 +114,10 @@ def _address(name: str) -> str:
         address = ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
     except ValueError:
         return ""
+    if address.is_unspecified:
+        raise HostNameError(
+            f"{name!r}. No client sends it. A site listens on every address; write '*' alone for every host name"
+        )
     if getattr(address, "scope_id", None) or (address.version == 4 and name.startswith("[")):
         raise HostNameError(f"{name!r}. No client sends an address like this; write 192.0.2.1 or [2001:db8::1]")
     return f"[{address.compressed}]" if address.version == 6 else str(address)
