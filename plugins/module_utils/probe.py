@@ -17,6 +17,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.readable import read
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import Answer, ask
 
 REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
 
 
 @contextlib.contextmanager
@@ -76,13 +77,39 @@ class Probe(NamedTuple):
                 answer = ask(place, f"{self.prefix}{self.path}", self.headers(), seconds, protocol)
         except (OSError, http.client.HTTPException) as error:
             return readable(f"no answer from {asked}: {error}")
-        location = answer.location if answer.status in REDIRECTS else ""
-        round_again = bool(location) and leads_back(self.url, location)
-        if self._is_healthy(answer.status) and not round_again:
+        circle: list[str] = []
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError), deadline(seconds):
+            circle = self._circle(answer, place, seconds, protocol)
+        if self._is_healthy(answer.status) and not circle:
             return ""
-        leads = f", a redirect to {readable(location)[:200] or 'nowhere'}" if answer.status in REDIRECTS else ""
-        found = f"answer {answer.status} from {asked}{leads}{', which is the same URL' if round_again else ''}"
-        return f"{found}. {self._advice(answer, round_again)}" if advised else found
+        leads = f", a redirect to {readable(answer.location)[:200] or 'nowhere'}" if answer.status in REDIRECTS else ""
+        if circle:
+            leads += (
+                ", which is the same URL"
+                if len(circle) == 1
+                else f", in a circle of {readable(', '.join(circle))[:400]}"
+            )
+        found = f"answer {answer.status} from {asked}{leads}"
+        return f"{found}. {self._advice(answer, bool(circle))}" if advised else found
+
+    def _circle(self, answer: Answer, place: str, seconds: float, protocol: str) -> list[str]:
+        """Return the pages between which redirects send a visitor for ever; none where they end, or leave the app."""
+        url, page, cookies = self.url, _page(self.url), dict[str, str]()
+        # A page that redirects once, to set a cookie, is another one with it.
+        seen = [(page, cookies.keys())]
+        for _number in range(_MOST_REDIRECTS):
+            if answer.status not in REDIRECTS or not answer.location:
+                return []
+            former, url = url, urljoin(url, answer.location)
+            if _site(former) != _site(url) or not f"{urlsplit(url).path}/".startswith(f"{self.prefix}/"):
+                return []
+            page, cookies = _page(url), {**cookies, **answer.cookies}
+            if (page, cookies.keys()) in seen:
+                return list(dict.fromkeys([each for each, _names in seen] + [page]))
+            seen.append((page, cookies.keys()))
+            sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
+            answer = ask(place, page, {**self.headers(), **sent}, seconds, protocol)
+        return []
 
     def _is_healthy(self, status: int) -> bool:
         return any(re.fullmatch(wanted.replace("x", "[0-9]"), str(status)) for wanted in self.statuses)
@@ -102,11 +129,13 @@ class Probe(NamedTuple):
         return f"Healthy is {wanted} (health.statuses)"
 
 
-def leads_back(url: str, location: str) -> bool:
-    """Tell whether a redirect leads to the page that it is the answer of, whatever the ports."""
-    try:
-        pages = [urlsplit(each) for each in (url, urljoin(url, location))]
-        first, second = ((page.scheme, page.hostname, page.path or "/", page.query) for page in pages)
-    except ValueError:  # it is no URL, which no browser follows
-        return False
-    return first == second
+def _site(url: str) -> tuple[str, str | None]:
+    """Return the scheme and the host of a URL, whatever its port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname
+
+
+def _page(url: str) -> str:
+    """Return what a client asks for at a URL."""
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"

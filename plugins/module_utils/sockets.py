@@ -169,10 +169,16 @@ class Answer(NamedTuple):
 
     status: int
     location: str
+    cookies: dict[str, str]
 
 
 def _answer(response: http.client.HTTPResponse) -> Answer:
-    return Answer(response.status, response.getheader("Location") or "")
+    cookies = (value.partition(";")[0].partition("=") for value in response.headers.get_all("Set-Cookie") or [])
+    return Answer(
+        response.status,
+        response.getheader("Location") or "",
+        {name.strip(): value.strip() for name, _sign, value in cookies},
+    )
 
 
 def ask(place: str, path: str, headers: dict[str, str], timeout: float, protocol: str = "http") -> Answer:

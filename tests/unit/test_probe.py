@@ -15,23 +15,28 @@ import pytest
 from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.action.release import description
-from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe, leads_back
+from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import HostNameError, host_header, probed_name
 from conftest import ROOT, listens, wait_until
 
 # Answers with the status that the path ends in, and with the location that the query or the last argument is.
 SERVER = """
-import http.server, json, socketserver, sys
-place, seen, always = sys.argv[1:]
+import http.server, itertools, json, socketserver, sys
+place, seen, options = sys.argv[1:]
+always, status, pages, cookie = json.loads(options)
+asked = itertools.count()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path, _, location = self.path.partition("?")
         word = path.rpartition("/")[2]
-        self.send_response(int(word) if word.isdigit() else 200)
-        if always or location:
-            self.send_header("Location", always or location)
+        here = pages.get(self.path) if not (pages and cookie and "Cookie" in self.headers) else None
+        self.send_response(302 if here else int(word) if word.isdigit() else int(status))
+        if here or always or location:
+            self.send_header("Location", here or always or location)
+        if cookie:
+            self.send_header("Set-Cookie", cookie.format(n=next(asked)) + "; Path=/; HttpOnly")
         self.end_headers()
         with open(seen, "w") as stream:
             json.dump({"path": self.path, **self.headers}, stream)
@@ -65,9 +70,16 @@ Serve = Callable[..., Server]
 def serve(tmp_path: Path, start: Callable[..., subprocess.Popen]) -> Serve:
     """Start a server on a unix socket or a port."""
 
-    def _serve(place: str = str(tmp_path / "http.sock"), location: str = "") -> Server:
+    def _serve(
+        place: str = str(tmp_path / "http.sock"),
+        location: str = "",
+        status: str = "200",
+        pages: dict[str, str] | None = None,
+        cookie: str = "",
+    ) -> Server:
         seen = tmp_path / "seen"
-        command = [sys.executable, "-IS", "-c", SERVER, place, str(seen), location]
+        options = json.dumps([location, status, pages or {}, cookie])
+        command = [sys.executable, "-IS", "-c", SERVER, place, str(seen), options]
         process = start(*command, stdout=subprocess.PIPE, text=True)
         if place:
             wait_until(lambda: listens(Path(place)))
@@ -135,9 +147,50 @@ def test_a_redirect_to_what_is_no_url_is_told_as_it_is(serve: Serve) -> None:
     assert "a redirect to http://[bad/x." in said
 
 
-def test_a_redirect_to_the_name_alone_leads_back_to_its_root() -> None:
-    assert leads_back("http://shop.example/", "http://shop.example")
-    assert not leads_back("http://shop.example/", "http://other.example")
+def test_a_redirect_to_the_name_alone_leads_back_to_its_root(serve: Serve) -> None:
+    server = serve(location="http://shop.example", status="302")
+    assert "which is the same URL" in probe("/", statuses=("3xx",)).problem(server.place, 5)
+    assert probe("/", host="other.example", statuses=("3xx",)).problem(server.place, 5) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/302?/301?/302?", ""),
+        ("/302?/data/302/a?", ""),
+        ("/302?/data/302/b?/data/302/a?", ""),
+    ],
+)
+def test_redirects_that_end_are_no_circle(serve: Serve, path: str, said: str) -> None:
+    assert probe(path, prefix="/data", statuses=("3xx",)).problem(serve().place, 5) == said
+
+
+def test_redirects_in_a_circle_are_never_healthy(serve: Serve) -> None:
+    one = probe("/a", prefix="/data", statuses=("2xx", "302"))
+    server = serve(pages={"/data/a": "/data/b", "/data/b": "c?x=1", "/data/c?x=1": "http://shop.example:8080/data/b"})
+    said = one.problem(server.place, 5, advised=True)
+    assert "answer 302 from http://shop.example/data/a" in said
+    assert "a redirect to /data/b, in a circle of /data/a, /data/b, /data/c?x=1. A visitor would be" in said
+
+
+@pytest.mark.parametrize("cookie", ["seen=1", "session={n}"])
+def test_a_page_that_redirects_to_itself_once_to_set_a_cookie_is_no_circle(serve: Serve, cookie: str) -> None:
+    one = probe("/a", statuses=("2xx", "302"))
+    server = serve(pages={"/a": "/a"}, cookie=cookie)
+    assert one.problem(server.place, 5) == ""
+    assert wait_until(lambda: server.request().get("Cookie", "").startswith(cookie.partition("=")[0]))
+
+
+def test_a_page_that_redirects_to_itself_whatever_its_cookie_is_a_circle(serve: Serve) -> None:
+    server = serve(location="/302", cookie="session={n}")
+    assert "which is the same URL" in probe("/302", statuses=("302",)).problem(server.place, 5)
+
+
+def test_a_circle_of_another_app_or_host_is_not_followed(serve: Serve) -> None:
+    for location in ("/other", "https://shop.example/data/a", "http://x.example/data/a"):
+        server = serve(pages={"/data/a": location, "/other": "/data/a"}, place="")
+        assert probe("/a", prefix="/data", statuses=("302",)).problem(server.place, 5) == ""
+        assert server.request()["path"] == "/data/a"
 
 
 @pytest.mark.parametrize(
