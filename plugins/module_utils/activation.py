@@ -199,7 +199,8 @@ class Activation:
         """Return what is wrong with the server's program and its answer, and what to do; empty when all is well."""
         state = self.supervisor.state(self.name)
         if state != "RUNNING":
-            return f"its program {self.name} is {state}"
+            ending = self.supervisor.ending(self.name) if state in ("BACKOFF", "EXITED", "FATAL") else ""
+            return f"its program {self.name} is {state}{ending}"
         if self.endpoint["port"] and (others := self._squatters()):
             return f"{self.place} is held by {', '.join(sorted(others))}, which is not of this release"
         return Probe.of(self.description).problem(self.place, seconds, self.endpoint["protocol"], advised)
@@ -501,7 +502,8 @@ class Activation:
             end = time.monotonic() + program["startsecs"] + 10
             while set(states := self.supervisor.states(program["name"])) != {"RUNNING"}:
                 if "FATAL" in states or time.monotonic() > end:
-                    raise self._unhealthy(f"its program {program['name']} is {', '.join(sorted(set(states)))}", program)
+                    found = f"{', '.join(sorted(set(states)))}{self.supervisor.ending(program['name'])}"
+                    raise self._unhealthy(f"its program {program['name']} is {found}", program)
                 time.sleep(POLL_SECONDS)
 
     def _prove_background(self) -> None:
@@ -512,7 +514,7 @@ class Activation:
             time.sleep(0.2)
             for program in self.background():
                 if self.supervisor.processes(program["name"]) != before[program["name"]]:
-                    after = f"within {stable} s after it began to run"
+                    after = f"within {stable} s after it began to run{self.supervisor.ending(program['name'])}"
                     raise self._unhealthy(f"its program {program['name']} has ended {after}", program)
 
     def _stop_background(self, release: str) -> None:

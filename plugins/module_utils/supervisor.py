@@ -98,6 +98,10 @@ def render_program(program: dict[str, Any], log_directory: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+_LOG_END = 1 << 14
+_ENDED = re.compile(r"exited: (\S+) \((exit status \d+|terminated by \w+)")
+
+
 class _Process(NamedTuple):
     parent: int
     group: int
@@ -227,6 +231,19 @@ class Supervisor:
     def processes(self, name: str) -> list[int]:
         """Return the ids of the processes of a program that run."""
         return [process["pid"] for process in self._processes(name) if process["pid"]]
+
+    def ending(self, name: str) -> str:
+        """Say how a process of a program has ended last; empty where supervisord's log does not tell."""
+        names = {process["name"] for process in self._processes(name)}
+        said = ""
+        with suppress(SupervisorError):
+            said = self.call("readLog", -_LOG_END, 0)  # its other calls forget the status of what ended at once
+        ends = [how for one, how in _ENDED.findall(said) if one in names]
+        if not ends:
+            return ""
+        if ends[-1] == "exit status 0":
+            return ", with exit status 0; a program has to stay in the foreground, so leave options like --detach out"
+        return f", {'with ' * ends[-1].startswith('exit')}{ends[-1]}"
 
     def state(self, name: str) -> str:
         """Return the state of a program, of several processes the one that is farthest from running, or ABSENT."""

@@ -400,7 +400,7 @@ def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
     return {
         "start": ({"program": {"command": "/no/such/program", "startsecs": 1, "startretries": 0}}, "healthy", "FATAL"),
         "user": ({"program": {"user": "no-such-user"}}, "start", "no-such-user"),
-        "dead": ({"program": DEAD}, "healthy", "the reason"),
+        "dead": ({"program": DEAD}, "healthy", "with exit status 3. The end of"),
         "probe": ({"health": {"path": "/503", "timeout": 3}}, "healthy", "within 3 s: answer 503"),
         "hangs": ({"health": {"path": "/slow", "timeout": 3}}, "healthy", "within 3 s: no answer"),
         "ends": ({"program": runs["ends"], "health": NO_LONGER}, "stable", "healthy on / at first, but not"),
@@ -409,12 +409,12 @@ def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
         "background": (
             {"programs": [background("mailer", "false")], "program": {"startsecs": 1, "startretries": 0}},
             "background",
-            f"program shop-{B}.mailer is FATAL",
+            f"program shop-{B}.mailer is FATAL, with exit status 1. The end of",
         ),
         "crashes": (
             {"programs": [background("mailer", "sh -c 'echo the reason; sleep 1.6; exit 3'")], "health": {"stable": 4}},
             "background",
-            f"program shop-{B}.mailer has ended within 4 s after it began to run",
+            f"program shop-{B}.mailer has ended within 4 s after it began to run, with exit status 3. The end of",
         ),
         "after": ({"hooks": {"after_activate": [hook("echo why; exit 5")]}}, "after_activate", "exit status 5\nwhy"),
     }

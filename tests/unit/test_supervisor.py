@@ -329,6 +329,28 @@ def test_a_program_that_ends_at_once_is_given_up(supervisor: Supervisor, add: Ca
     assert supervisor.wait("one", 10) == "FATAL"
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("sh -c 'exit 7'", ", with exit status 7"),
+        ("sh -c no-such-program", ", with exit status 127"),
+        ("sh -c 'kill -9 $$'", ", terminated by SIGKILL"),
+        ("sh -c 'sleep 5 & exit 0'", ", with exit status 0; a program has to stay in the foreground"),
+    ],
+)
+def test_the_end_of_a_program_is_told(
+    supervisor: Supervisor, add: Callable[..., None], command: str, said: str
+) -> None:
+    add("one", command=command, startsecs=1, startretries=0)
+    assert supervisor.wait("one", 10) == "FATAL"
+    assert supervisor.ending("one").startswith(said)
+
+
+def test_a_program_that_runs_or_never_ran_has_no_end(supervisor: Supervisor, add: Callable[..., None]) -> None:
+    add("never-ended")
+    assert (supervisor.ending("never-ended"), supervisor.ending("absent")) == ("", "")
+
+
 # A pool: its child works for a while, and would not survive a signal; its parent waits for it when asked to end.
 POOL = """
 import os, pathlib, signal, sys, time
