@@ -23,7 +23,9 @@ while [ $# -gt 0 ]; do
 done
 if [ ! -x "/usr/bin/python$version" ]; then
     echo "PackagesNotFoundError: The following packages are not available from current channels:" >&2
-    echo "  - python=$version" >&2
+    printf '%s\n' "" "  - python=$version" "" "Current channels:" "" "  - https://conda.anaconda.org/conda-forge" "" \
+        "To search for alternate channels that may provide the conda package you're" "looking for, navigate to" "" \
+        "    https://anaconda.org" "" "and use the search bar at the top of the page." >&2
     exit 1
 fi
 mkdir -p "$path/bin" "$path/lib" "$path/conda-meta"

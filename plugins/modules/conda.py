@@ -156,7 +156,9 @@ class Conda:
     @staticmethod
     def _run(command: list[str], what: str) -> None:
         with tempfile.TemporaryDirectory() as home:  # conda keeps a list of its environments in a home
-            run(command, what, environment={"HOME": home, "CONDA_REGISTER_ENVS": "false"}, seconds=SECONDS)
+            variables = {"HOME": home, "CONDA_REGISTER_ENVS": "false"}
+            # The name of an error is in the first line, before the packages, all channels and advice.
+            run(command, what, environment=variables, seconds=SECONDS, lines=60)
 
 
 def main() -> None:
