@@ -36,6 +36,7 @@ SERVER_LOCK = "server.txt"
 SERVER = "server"  # its configuration, and what the collection adds to it
 LAUNCHERS = "baremetal_web"
 WORK = "work"
+HOME = "home"  # of the build user while it builds
 BUILD_SECONDS = 900  # to wait for those of other apps
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -191,7 +192,8 @@ class Staging:
 
         Packages run code, those of a wheel as well once a Python starts beside them. So the build user sees nothing but
         this environment, a cache of this app alone, and a copy of the code where packages are built from it; it makes
-        nothing else meanwhile, and the environment is copied into new files of root's.
+        nothing else meanwhile, and the environment is copied into new files of root's. Its home is new each time,
+        because a former build could leave settings there that change what is installed.
         """
         app = self.app
         uv, builds = self._installer(), app["python"]["source_builds_enabled"]
@@ -199,14 +201,17 @@ class Staging:
         make_directory(BUILD_HOME, 0o700)
         cache = os.path.join(BUILD_HOME, self.home.name)
         make_directory(cache, 0o700, uid, gid)
-        os.mkdir(self.venv)
+        home = os.path.join(self.path, HOME)
+        for directory in (self.venv, home):
+            os.mkdir(directory)
         requirements = [os.path.join(self.path, SERVER_LOCK)]
         if app["python"]["requirements"]:
             requirements.append(os.path.join(self.path, app["python"]["requirements"]))
         with self._only_build(), self._workshop() as work:
-            made = os.path.join(work, "venv")
+            made, empty = (os.path.join(work, name) for name in ("venv", HOME))
             make_directory(made, 0o755, uid, gid)
-            binds = {self.venv: made, BUILD_HOME: cache}
+            make_directory(empty, 0o700, uid, gid)
+            binds = {self.venv: made, home: empty, BUILD_HOME: cache}
             if builds:
                 binds[self.code] = os.path.join(work, "app")
                 trees.copy(self.code, binds[self.code], os.geteuid(), uid, gid)
@@ -221,10 +226,12 @@ class Staging:
                 source_builds=builds,
                 option="python.source_builds_enabled",
                 unit=Unit(self.home.name, app["build_user"], binds, confined=True),
-                home=BUILD_HOME,
+                home=home,
+                cache=BUILD_HOME,
                 package=os.path.join(self.code, app["wheel"]) if app["wheel"] else "",
             )
-            os.rmdir(self.venv)
+            for directory in (self.venv, home):
+                os.rmdir(directory)
             trees.copy(made, self.venv, uid)
 
     def _installer(self) -> str:

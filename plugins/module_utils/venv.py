@@ -61,7 +61,7 @@ def run(
 
 
 def _version(command: str, unit: Unit | None = None) -> tuple[int, int]:
-    out = run([command, "-c", "import sys; print(*sys.version_info[:2])"], f"{command}", unit)
+    out = run([command, "-I", "-c", "import sys; print(*sys.version_info[:2])"], f"{command}", unit)
     major, minor = out.split()
     return int(major), int(minor)
 
@@ -124,25 +124,28 @@ def install(
     wheels: str = "",
     source_builds: bool = False,
     unit: Unit | None = None,
-    home: str = "",
+    cache: str = "",
     package: str = "",
+    home: str,
     option: str = "source_builds_enabled",
 ) -> None:
     """Make the environment when it is missing, install requirements files in their order, and then a wheel by itself.
 
     A path in a requirements file is relative to ``directory``. With a directory of wheels no index is asked. What is
-    fetched is kept for the next time in ``home``, if there is one. ``option`` is what users call ``source_builds``.
+    fetched is kept for the next time in ``cache``, if there is one. ``option`` is what users call ``source_builds``.
+    ``home`` is an empty directory, so that no settings, logins or packages of an account's own have an effect.
     """
     interpreter = os.path.join(path, "bin", "python")
-    environment = {"HOME": home or "/root", "PIP_CONFIG_FILE": os.devnull}
+    # Nothing of a host's own pip.conf, in the environment's directory either.
+    environment = {"HOME": home, "PIP_CONFIG_FILE": os.devnull}
     if uv:
         environment.update(
-            **({"UV_CACHE_DIR": os.path.join(home, ".cache", "uv")} if home else {"UV_NO_CACHE": "1"}),
+            **({"UV_CACHE_DIR": os.path.join(cache, ".cache", "uv")} if cache else {"UV_NO_CACHE": "1"}),
             UV_LINK_MODE="copy",
             UV_NO_PROGRESS="1",
             UV_PYTHON_DOWNLOADS="never",
             UV_SYSTEM_CERTS="1",
-            UV_NO_CONFIG="1",  # else a uv.toml or pyproject.toml of the source could name an index
+            UV_NO_CONFIG="1",  # else a file of the host or of the source could name an index
         )
         create = [uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, path]
         command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--compile-bytecode"]

@@ -123,13 +123,15 @@ def main() -> None:
             with Ledger() as notes:
                 notes.note_directory(path, owned=True)
             with tempfile.TemporaryDirectory() as directory:
-                file = os.path.join(directory, f"{name}.txt")
+                file, home = (os.path.join(directory, part) for part in (f"{name}.txt", "home"))
+                os.mkdir(home)
                 with open(file, "w", encoding="utf-8") as stream:
                     stream.write(requirements)
                 install(
                     path,
                     python,
                     [file],
+                    home=home,
                     uv=wanted["uv"] if os.path.exists(wanted["uv"]) else "",
                     index_url=wanted["index_url"],
                     wheels="" if wanted["wheels"] is None else wheels.DIRECTORY,

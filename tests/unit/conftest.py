@@ -152,6 +152,24 @@ def conffile() -> Path:
     pytest.skip("no configuration file of this machine is as its package installed it")
 
 
+@pytest.fixture(scope="session")
+def shared_environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("environments")
+
+
+@pytest.fixture
+def shared_environment(shared_environments: Path) -> Callable[[str], Path]:
+    """Return where pip or uv installs the package probe, in an environment that is made once: pip's takes seconds."""
+
+    def _shared_environment(tool: str) -> Path:
+        path = shared_environments / tool
+        for former in [*path.glob("lib/python*/site-packages/probe*"), path / "pip.conf"]:
+            shutil.rmtree(former) if former.is_dir() else former.unlink(missing_ok=True)
+        return path
+
+    return _shared_environment
+
+
 class StandIns:
     """Shell scripts on the PATH in the place of real programs; each call is written down."""
 

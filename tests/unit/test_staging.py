@@ -575,7 +575,7 @@ def test_a_build_sees_the_cache_of_its_app_alone_and_leaves_nothing_running(
             f"mkdir -p {path}/lib/python3.12/site-packages; echo x > {build.path}/app/common.egg-info",
             f"(setsid sh -c '{ticks}') > /dev/null 2>&1 & sleep 0.3",
         )
-        script = "; ".join(steps)
+        script = "; ".join((f"ls -A {options['home']} > {path}/home; touch {options['home']}/.netrc", *steps))
         module.venv.run(["sh", "-c", script], "The build", options["unit"])
 
     build.app["build_user"] = "nobody"
@@ -594,3 +594,5 @@ def test_a_build_sees_the_cache_of_its_app_alone_and_leaves_nothing_running(
     build()
     assert "mine" in (path / "venv" / "seen").read_text()
     assert json.loads((path / "release.json").read_text())["staged"]
+    assert (path / "venv" / "home").read_text() == ""  # nothing that the first build left in its home
+    assert not (path / module.HOME).exists()
