@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urldefrag, urlsplit
 
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import without_credentials
@@ -24,6 +24,7 @@ with suppress(ImportError):
     from packaging.markers import InvalidMarker, Marker
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.utils import canonicalize_name
 
 REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
@@ -50,7 +51,7 @@ RULES = {
     "url": Rule("`NAME @ https://…/NAME.whl --hash=…`", ALLOWED, "A wheel behind an address needs a hash."),
     "--only-binary": Rule("`--only-binary NAME`", ALLOWED, "Wheels only is the default for all packages."),
     "path": Rule(
-        "`./libs/common`, `./NAME.tar.gz`",
+        "`./libs/common`, `file:libs/common`, `./NAME.tar.gz`",
         BUILDS,
         "It is built on the host. The path is relative to the top of the source.",
         "bring it as a wheel, such as ./wheels/NAME.whl",
@@ -68,10 +69,13 @@ RULES = {
     "--no-binary": Rule("`--no-binary NAME`", BUILDS, "The package is built on the host.", "leave the line out"),
     "unnamed": Rule("`https://…/NAME.whl`", REFUSED, "The package has no name.", "write NAME @ URL --hash=sha256:…"),
     "file": Rule(
-        "`file:…`, `NAME @ ./path`, `/opt/NAME`",
+        "`file:///…`, `NAME @ ./path`, `/opt/NAME`",
         REFUSED,
         "The file would be the host's.",
         "bring it in the source and write its path, such as ./wheels/NAME.whl",
+    ),
+    "scheme": Rule(
+        "`NAME @ s3://…`", REFUSED, "Hosts fetch by http and https alone.", "write NAME @ https://… --hash=sha256:…"
     ),
     "vcs": Rule(
         "`NAME @ git+https://…`",
@@ -145,8 +149,7 @@ _CONDA_EXPORT = "conda run --name NAME python -m pip list --format freeze > requ
 OTHER_FORMATS = {
     "uv.lock": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
     "poetry.lock": "poetry export --format requirements.txt -o requirements.txt",
-    "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
-    "Pipfile": "pipenv requirements --hash > requirements.txt",
+    **dict.fromkeys(("Pipfile.lock", "Pipfile"), "pipenv requirements --hash --exclude-index > requirements.txt"),
     "pdm.lock": _PDM_EXPORT,
     "pylock.toml": "uv export --format requirements-txt --no-emit-project -o requirements.txt",
     **dict.fromkeys(("environment.yml", "environment.yaml", "conda-lock.yml", "pixi.lock", "pixi.toml"), _CONDA_EXPORT),
@@ -154,6 +157,20 @@ OTHER_FORMATS = {
     "setup.cfg": _EXPORT.format("setup.cfg"),
 }
 
+# Lines that stand for something else than a package of an index.
+_NO_PACKAGES = {
+    "python": "It is no package. Set python.version, and leave the line out.",
+    "pkg-resources": "It is no package, though pip of Debian lists it. Leave the line out.",
+}
+_EXTRA = re.compile(r"\bextra\b")
+# Settings of uv that change nothing of what is installed, or only what the run says of groups.
+_UV_HARMLESS = frozenset(
+    (
+        *("package", "managed", "required-version", "build-backend", "default-groups", "dev-dependencies"),
+        *("cache-dir", "cache-keys", "compile-bytecode", "link-mode", "python-preference", "python-downloads"),
+        *("environments", "required-environments", "publish-url", "check-url"),
+    )
+)
 _HASH = re.compile(r"(sha256):([0-9a-f]{64})|(sha384):([0-9a-f]{96})|(sha512):([0-9a-f]{128})")
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tlz", ".tar")
 _VCS = re.compile(r"(git|hg|svn|bzr)\+|(git|ssh):|git@(?!https?:)[\w.-]+[:/]", re.IGNORECASE)
@@ -324,13 +341,15 @@ class Reader:
             self._problem(name, "project, tool, tool.uv, tool.poetry and tool.pdm are tables. Correct it.")
             return
         project, tools = tables[:2]
-        export = _EXPORT.format(name)
-        if "dependencies" in project.get("dynamic", []):
-            self._problem(
-                name, f"its dependencies are dynamic, so code would say what they are. `{export}` writes them."
-            )
+        dynamic = project.get("dynamic", [])
+        if not _is_list_of_texts(dynamic):
+            self._problem(name, f'project.dynamic is {dynamic!r}. Write it as a list, such as dynamic = ["version"].')
+        elif "dependencies" in dynamic:
+            self._problem(name, f"its dependencies are dynamic. {_dynamic_advice(name, tools)}")
         elif "poetry" in tools and "dependencies" not in project:
             self._problem(name, f"its dependencies are Poetry's. `{OTHER_FORMATS['poetry.lock']}` writes them.")
+        elif "dependencies" not in project and "flit" in tools:
+            self._problem(name, "its dependencies are in tool.flit, flit's former place. Move them to project.")
         elif "dependencies" not in project:
             self._problem(name, "it has no project.dependencies. Add them, or name a requirements file.")
         elif not _is_list_of_texts(project["dependencies"]):
@@ -341,12 +360,18 @@ class Reader:
         elif settings := sorted({"source", "resolution"} & set(tools.get("pdm", {}))):
             named = ", ".join(f"tool.pdm.{setting}" for setting in settings)
             self._problem(name, f"it has {named}, which is not read here. `{_PDM_EXPORT}` applies it.")
-        elif settings := sorted(set(tools.get("uv", {})) - {"dev-dependencies", "package", "required-version"}):
+        elif "source" in tools.get("poetry", {}):
+            self._problem(
+                name,
+                "it has tool.poetry.source, and a source does not choose where hosts fetch packages. Take it out, and "
+                "set python_index_url.",
+            )
+        elif settings := sorted(set(tools.get("uv", {})) - _UV_HARMLESS):
             named = ", ".join(f"tool.uv.{setting}" for setting in settings)
             self._problem(name, f"it has {named}, which is not read here. `{OTHER_FORMATS['uv.lock']}` applies it.")
         else:
             self._wanted_python(name, project.get("requires-python", ""))
-            self._found.left_out += _left_out(name, project, whole.get("dependency-groups"))
+            self._found.left_out += _left_out(name, whole, dynamic)
             for number, line in enumerate(project["dependencies"], 1):
                 self._line(f"{name}, dependency {number}", line.strip(), constraint)
 
@@ -428,7 +453,7 @@ class Reader:
         elif option == "--require-hashes":
             self._strict = True
         elif option == "--editable":
-            self._path(where, shown, words[0], frozenset(), constraint, editable=True)
+            self._path(where, shown, _without_scheme(words[0]), frozenset(), constraint, editable=True)
         elif option == "--only-binary" and ":none:" in words[0]:
             self._rule(where, shown, "--no-binary")
         elif not re.fullmatch(r":all:|:none:|[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*", words[0]):
@@ -438,6 +463,7 @@ class Reader:
 
     def _requirement(self, where: str, shown: str, line: str, constraint: bool) -> None:
         body, *rest = re.split(r"\s+(?=--?[A-Za-z])", line, maxsplit=1)
+        body = _without_scheme(body)
         try:
             hashes = self._hashes(where, rest[0] if rest else "")
         except ValueError as error:
@@ -452,12 +478,23 @@ class Reader:
         if _VCS.match(body):
             self._rule(where, shown, "vcs")
             return
+        if re.fullmatch(r"[A-Za-z0-9._-]+\s*@\s*([~^=]?v?[0-9][\w.*]*)?", body):
+            self._problem(where, f"{shown!r} is no requirement. Write a version as NAME==VERSION.")
+            return
         try:
             requirement = Requirement(body)
         except InvalidRequirement as error:
             self._unnamed(where, shown, body, plain, hashes, constraint, str(error).partition("\n")[0])
             return
-        if constraint and requirement.extras:
+        if instead := _NO_PACKAGES.get(canonicalize_name(requirement.name)):
+            self._problem(where, f"{shown!r} is not allowed. {instead}")
+        elif requirement.marker and _EXTRA.search(str(requirement.marker)):
+            self._problem(
+                where,
+                f"{shown!r} asks for an extra of a project, which nothing here has, so it would never be installed. "
+                "Leave that marker out, or the line.",
+            )
+        elif constraint and requirement.extras:
             self._problem(where, f"{shown!r} is a constraint with extras, which pip refuses. Leave the extras out.")
         elif requirement.url:
             self._address(where, shown, requirement, hashes, constraint)
@@ -501,7 +538,7 @@ class Reader:
         elif plain.startswith(".") or "/" in plain:
             self._path(where, shown, body, hashes, constraint)
         else:
-            self._problem(where, f"{shown!r} is no requirement ({error}). Correct it.")
+            self._problem(where, f"{shown!r} is no requirement ({error}). Write one as NAME>=3,<4, each in a line.")
 
     def _address(
         self, where: str, shown: str, requirement: Requirement, hashes: frozenset[str], constraint: bool
@@ -515,7 +552,7 @@ class Reader:
             self._rule(where, shown, "vcs")
             return
         if parts.scheme not in ("http", "https"):
-            self._rule(where, shown, "file")
+            self._rule(where, shown, "file" if parts.scheme in ("", "file") else "scheme")
             return
         if "@" in parts.netloc or parts.query:
             self._rule(where, shown, "login")
@@ -584,8 +621,21 @@ class Reader:
     # --- all together
 
     def _checked(self) -> Requirements:
-        self._found.problems += self._hash_problems()
+        self._found.problems += [*self._hash_problems(), *self._pin_problems()]
         return self._found
+
+    def _pin_problems(self) -> Iterator[str]:
+        """Find two lines that allow one version each, and not the same; with markers they may be for two platforms."""
+        pins: dict[str, Entry] = {}
+        for entry in self._found.entries:
+            if not entry.pinned or not entry.requirement or entry.requirement.marker:
+                continue
+            first = pins.setdefault(canonicalize_name(entry.requirement.name), entry)
+            if not first.requirement.specifier.contains(entry.pinned, prereleases=True):
+                yield (
+                    f"{entry.where}: {entry.shown!r} wants another version than {first.where}, {first.shown!r}. Take "
+                    "one of the two out."
+                )
 
     def _hash_problems(self) -> Iterator[str]:
         """Find what has no hash while something else has one."""
@@ -623,20 +673,60 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield begun, line
 
 
-def _left_out(name: str, project: dict[str, object], groups: object) -> list[str]:
-    """Return a sentence about the extras and groups of a project, none of which is installed."""
-    extras = project.get("optional-dependencies")
-    named = [
-        f"{kind} {', '.join(sorted(table))}"
-        for kind, table in (("optional-dependencies", extras), ("dependency-groups", groups))
-        if isinstance(table, dict) and table
-    ]
-    if not named:
-        return []
-    return [
-        f"{name} has {' and '.join(named)}, which are not installed. To install some, make a requirements file with "
-        f"`{_EXPORT.format(name)} --extra NAME` or `--group NAME`, and name that one."
-    ]
+def _left_out(name: str, whole: dict[str, object], dynamic: list[str]) -> list[str]:
+    """Return sentences about what of a project is not installed or compared."""
+    groups = [f"{place} {', '.join(sorted(table))}" for place, table in _tables(whole, _GROUPS) if table]
+    more = [place for place, found in _tables(whole, _MORE, list, dict) if found]
+    sentences = []
+    if groups:
+        sentences.append(
+            f"{name} has {' and '.join(groups)}, which are not installed. To install some, make a requirements file "
+            f"with `{_EXPORT.format(name)} --extra NAME` or `--group NAME`, and name that one."
+        )
+    if more:
+        sentences.append(
+            f"{name} has {' and '.join(more)}, whose packages are not installed. Name those that the app needs in "
+            "project.dependencies."
+        )
+    if "requires-python" in dynamic:
+        sentences.append(
+            f"{name} has a dynamic requires-python, which is not compared with the app's Python. Write it into project."
+        )
+    return sentences
+
+
+# Where tools keep what is installed on demand: tables of lists, and lists or tables of packages.
+_GROUPS = ("project.optional-dependencies", "dependency-groups", "tool.pdm.dev-dependencies", "tool.poetry.group")
+_MORE = (
+    *("tool.uv.dev-dependencies", "tool.poetry.dev-dependencies", "tool.rye.dev-dependencies"),
+    *("tool.pixi.dependencies", "tool.pixi.pypi-dependencies"),
+)
+
+
+def _tables(whole: dict[str, object], places: tuple[str, ...], *kinds: type) -> Iterator[tuple[str, Any]]:
+    """Yield what stands at dotted places of a document, where it is of one of the kinds; a table by default."""
+    for place in places:
+        found: object = whole
+        for key in place.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, kinds or dict):
+            yield place.removeprefix("project."), found
+
+
+def _dynamic_advice(name: str, tools: dict[str, Any]) -> str:
+    """Say what to do about dynamic dependencies: often they stand in a file that can be named itself."""
+    places = ("setuptools.dynamic.dependencies", "hatch.metadata.hooks.requirements_txt")
+    for _place, table in _tables(tools, places):
+        files = table.get("file", table.get("files", []))
+        files = [files] if isinstance(files, str) else files
+        if _is_list_of_texts(files) and len(files) == 1:
+            return f"They are read from {files[0]}. Name that file in python.requirements."
+    return f"Code would say what they are. `{_EXPORT.format(name)}` writes them."
+
+
+def _without_scheme(body: str) -> str:
+    """Return a path of the source that is written as file:PATH by its path alone."""
+    return re.sub(r"^file:(?!/)", "./", body) if body.startswith("file:") else body
 
 
 def _is_list_of_texts(value: object) -> bool:

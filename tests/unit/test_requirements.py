@@ -77,6 +77,9 @@ def test_a_line_that_is_allowed_reaches_the_host(source: Path, line: str, writte
         ("-e ./libs/common", "-e ./libs/common"),
         ("--editable=libs/common[x]", "-e ./libs/common[x]"),
         ("./libs/common", "./libs/common"),
+        ("file:libs/common", "./libs/common"),
+        ("-e file:.", "-e ."),
+        ("-e file:./libs/common[x]", "-e ./libs/common[x]"),
         ("libs/common ; python_version > '3'", './libs/common ; python_version > "3"'),
         ("probe-1.0.tar.gz", "./probe-1.0.tar.gz"),
         (f"a @ https://x.example/a-1.tar.gz {HASH}", f"a @ https://x.example/a-1.tar.gz {HASH}"),
@@ -121,7 +124,18 @@ def test_what_would_be_built_is_allowed_by_the_option_alone(source: Path, line: 
         ("git@x.example:a.git", "neither git"),
         ("flask==${VERSION} # why", "its value"),
         ("-e git+https://x.example/a@v1#egg=a", "neither git"),
-        ("-e file:libs/common#egg=a", "the host's"),
+        ("-e file:libs/common#egg=a", "#egg=a behind it"),
+        ("-e file:///libs/common", "the host's"),
+        ("flask@3.0", "NAME==VERSION"),
+        ("flask @ ^3.0", "NAME==VERSION"),
+        ("flask @", "NAME==VERSION"),
+        (f"a @ s3://x/a-1-py3-none-any.whl {HASH}", "http and https alone"),
+        ("pkg_resources==0.0.0", "pip of Debian"),
+        ("python>=3.11", "python.version"),
+        ("flask==3; extra == 'web'", "never be installed"),
+        ("flask=3.0", "NAME>=3,<4"),
+        ("-U flask", "no option that is known"),
+        ("<<<<<<< HEAD", "no requirement"),
         ("-e ./libs/common#egg=a", "#egg=a behind it"),
         ("-r libs", "no file"),
         ("-r env.yaml", "pip list --format freeze"),
@@ -227,6 +241,23 @@ def test_a_file_that_is_not_utf_8_is_named(source: Path, encoding: str) -> None:
         ("[project]\ndependencies=[1]\n", "no list"),
         ("[project]\ndependencies=['flask']\n[tool.poetry.dependencies]\nflask={path='x'}\n", "poetry export"),
         ("[project]\ndependencies=['flask']\n[[tool.pdm.source]]\nurl='x'\n", "pdm export"),
+        ("[project]\ndependencies=['flask']\n[[tool.poetry.source]]\nurl='x'\n", "python_index_url"),
+        ("[project]\ndynamic=3\n", "project.dynamic is 3"),
+        ("[project]\ndependencies=[]\n[tool.uv]\noverride-dependencies=['x']\n", "tool.uv.override-dependencies"),
+        ("[project]\ndependencies=[]\n[tool.uv.pip]\nno-deps=true\n", "tool.uv.pip"),
+        ("[tool.flit.metadata]\nrequires=['flask']\n", "tool.flit"),
+        (
+            "[project]\ndynamic=['dependencies']\n[tool.setuptools.dynamic]\ndependencies={file=['deps.in']}\n",
+            "They are read from deps.in. Name that file",
+        ),
+        (
+            "[project]\ndynamic=['dependencies']\n[tool.hatch.metadata.hooks.requirements_txt]\nfiles=['r.txt']\n",
+            "They are read from r.txt. Name that file",
+        ),
+        (
+            "[project]\ndynamic=['dependencies']\n[tool.setuptools.dynamic]\ndependencies={file=['a', 'b']}\n",
+            "uv pip compile",
+        ),
     ],
 )
 def test_a_project_whose_dependencies_are_not_plain_is_refused(source: Path, text: str, said: str) -> None:
@@ -276,6 +307,41 @@ def test_extras_and_groups_that_are_not_installed_are_said(source: Path) -> None
     (sentence,) = found.left_out
     assert "optional-dependencies pdf and dependency-groups test, which are not installed" in sentence
     assert (found.problems, found.files()) == ([], {"requirements.txt": "flask\n"})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool.uv]\ndev-dependencies=['pytest']\n", ["tool.uv.dev-dependencies, whose packages are not installed"]),
+        ("[tool.pdm.dev-dependencies]\ntest=['pytest']\n", ["tool.pdm.dev-dependencies test, which are not"]),
+        ("[tool.poetry.group.docs.dependencies]\nsphinx='*'\n", ["tool.poetry.group docs, which are not"]),
+        ("[tool.poetry.dev-dependencies]\nx='*'\n", ["tool.poetry.dev-dependencies, whose packages are not"]),
+        ("[tool.rye]\ndev-dependencies=['pytest']\n", ["tool.rye.dev-dependencies, whose packages are not"]),
+        ("[tool.pixi.dependencies]\nnumpy='*'\n", ["tool.pixi.dependencies, whose packages are not"]),
+        ("dynamic=['requires-python']\n", ["a dynamic requires-python, which is not compared"]),
+        ("[tool.uv]\ndefault-groups=['dev']\nmanaged=false\n[dependency-groups]\ndev=['x']\n", ["groups dev, which"]),
+        ("[tool.hatch.metadata]\nallow-direct-references=true\n[tool.pdm]\ndistribution=false\n", []),
+        ("dependency-groups=3\n[tool]\nrye=3\npixi=[]\n", []),
+    ],
+)
+def test_what_other_tools_would_install_is_said(source: Path, text: str, said: list[str]) -> None:
+    found = read(source, f"[project]\ndependencies=['flask']\n{text}", name="pyproject.toml")
+    assert (found.problems, found.files()) == ([], {"requirements.txt": "flask\n"})
+    assert len(found.left_out) == len(said)
+    assert all(part in sentence for part, sentence in zip(said, found.left_out, strict=True))
+
+
+@pytest.mark.parametrize("second", ["Flask==2.0", "-r base.txt", "-c base.txt"])
+def test_two_lines_that_want_two_versions_are_told_with_their_places(source: Path, second: str) -> None:
+    (source / "base.txt").write_text("\nflask == 2.0\n")
+    (problem,) = read(source, f"flask==3.0\n{second}\n").problems
+    assert "wants another version than requirements.txt line 1, 'flask==3.0'. Take one of the two out" in problem
+    assert problem.startswith("base.txt line 2" if "base" in second else "requirements.txt line 2")
+
+
+def test_lines_that_agree_or_are_for_two_platforms_are_taken(source: Path) -> None:
+    text = "a==1.0\na==1\nb==1; python_version < '3.10'\nb==2; python_version >= '3.10'\nc==1\nc>0\n"
+    assert read(source, text).problems == []
 
 
 @pytest.mark.parametrize(
