@@ -34,7 +34,7 @@ FILES = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files")
 OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
 PASSED = (
     *("name", "root", "phase", "app", "socket_group", "release", "current", "hooks", "run_once", "to", "force"),
-    *("withdraw", "reason", "lock_wait", "lock_seconds", "lines"),
+    *("withdraw", "reason", "lock_wait", "lock_seconds", "lines", "proxy_url", "no_proxy"),
 )
 
 

@@ -222,6 +222,8 @@ class Staging:
                 directory=self.code,
                 uv=uv,
                 index_url=app["index_url"],
+                proxy_url=app["proxy_url"],
+                no_proxy=app["no_proxy"],
                 wheels=app["wheels"],
                 source_builds=builds,
                 option="python.source_builds_enabled",

@@ -9,8 +9,9 @@ import glob
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 
-from ansible_collections.baremetal.web.plugins.module_utils import transient
+from ansible_collections.baremetal.web.plugins.module_utils import index_proxy, transient
 from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
 from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 
@@ -26,6 +27,9 @@ _NO_WHEEL = (
     re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:[=<>!~]\S*)? ha(?:s|ve) no usable wheels"),
     re.compile(r"No matching distribution found for ([A-Za-z0-9][A-Za-z0-9._-]*)"),
 )
+# How they say that an index or a proxy cannot be reached; pip can also find nothing at an index that a proxy refused.
+_NO_CONNECTION = re.compile(r"connection broken by|error sending request|407 Proxy Authentication Required")
+_NOTHING_FOUND = "from versions: none"
 
 
 class VenvError(Exception):
@@ -43,8 +47,12 @@ def run(
     seconds: float = 900,
     directory: str = "/",
     lines: int = 12,
+    secrets: Iterable[str] = (),
 ) -> str:
-    """Run a command, in a unit when told; raise with the last lines of its output when it fails or takes too long."""
+    """Run a command, in a unit when told; raise with the last lines of its output when it fails or takes too long.
+
+    ``secrets`` are URLs; nobody gets to see their logins.
+    """
     variables = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -55,7 +63,7 @@ def run(
     except TimeoutError as error:
         raise VenvError(f"{what} did not end within {error}") from None
     if status:
-        tail = "\n".join(output.strip().splitlines()[-lines:])
+        tail = index_proxy.conceal("\n".join(output.strip().splitlines()[-lines:]), secrets)
         raise VenvError(f"{what} failed with exit status {status}\n{tail}".strip())
     return output
 
@@ -118,15 +126,17 @@ def install(
     python: str,
     requirements: list[str],
     *,
+    home: str,
     directory: str = "/",
     uv: str = "",
     index_url: str = "",
+    proxy_url: str = "",
+    no_proxy: Iterable[str] = (),
     wheels: str = "",
     source_builds: bool = False,
     unit: Unit | None = None,
     cache: str = "",
     package: str = "",
-    home: str,
     option: str = "source_builds_enabled",
 ) -> None:
     """Make the environment when it is missing, install requirements files in their order, and then a wheel by itself.
@@ -156,6 +166,9 @@ def install(
         command += ["--no-index", "--find-links", wheels]
     elif index_url:  # by environment, for it may hold a password
         environment["UV_DEFAULT_INDEX" if uv else "PIP_INDEX_URL"] = index_url
+    if not wheels:
+        environment.update(index_proxy.variables(proxy_url, no_proxy))
+    secrets = [index_url, proxy_url]
     if not source_builds:
         command += ["--only-binary", ":all:"]
     if not os.path.exists(interpreter) or _version(interpreter, unit) != _version(python):
@@ -175,13 +188,19 @@ def install(
                     unit,
                     environment,
                     directory=directory,
+                    secrets=secrets,
                 )
             except VenvError as error:
-                why = "" if source_builds else _without_wheels(str(error), _version(interpreter, unit), option)
-                raise VenvError("\n".join(filter(None, (str(error), why, MISSING_WHEEL if wheels else "")))) from None
+                said = str(error)
+                reached = not _NO_CONNECTION.search(said)
+                advice = [MISSING_WHEEL if wheels else _without_connection(said, reached, proxy_url)]
+                if reached and not source_builds:
+                    advice.insert(0, _without_wheels(said, _version(interpreter, unit), option))
+                raise VenvError("\n".join(filter(None, (said, *advice)))) from None
     if package:
         what = f"Installing {os.path.basename(package)} into {path}"
-        run([*command, "--no-index", "--no-deps", package], what, unit, environment, directory=directory)
+        alone = [*command, "--no-index", "--no-deps", package]
+        run(alone, what, unit, environment, directory=directory, secrets=secrets)
     lock = os.path.join(path, ".lock")
     if os.path.lexists(lock):  # uv's, which it leaves open to everybody
         run(["chmod", "--", "600", lock], f"Closing {lock}", unit)
@@ -197,6 +216,17 @@ def _without_wheels(said: str, version: tuple[int, int], option: str) -> str:
         f"not built there. Name a version that has one, or bring a wheel in the source, such as ./wheels/NAME.whl. Or "
         f"set {option}: true, and python_compiler_enabled: true for C code."
     )
+
+
+def _without_connection(said: str, reached: bool, proxy_url: str) -> str:
+    """Return what to do about an index that the tools did not reach, or may not have; empty for one that they did."""
+    if proxy_url and (not reached or _NOTHING_FOUND in said):
+        return (
+            f"Packages are fetched through the proxy {index_proxy.place(proxy_url)} of python_proxy. Is it reached "
+            "from this host, and are its user and password right? Name an index that is reached without it in "
+            "python_proxy.no_proxy."
+        )
+    return "" if reached else "If this host reaches the package index through a proxy only, set python_proxy."
 
 
 def record(path: str, python: str, name: str, requirements: str) -> None:

@@ -47,6 +47,15 @@ options:
     type: list
     elements: str
     default: []
+  proxy_url:
+    description: Proxy through which conda reaches the channels, empty for none.
+    type: str
+    default: ""
+  no_proxy:
+    description: Names, addresses and networks that it reaches without the proxy.
+    type: list
+    elements: str
+    default: []
   offline_enabled:
     description: Whether conda takes only what the installer brought.
     type: bool
@@ -82,7 +91,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils import index_proxy, ledger
 from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError, run
 
@@ -93,8 +102,10 @@ SECONDS = 1800
 class Conda:
     """A directory with conda and environments; each is whole when it has its record."""
 
-    def __init__(self, prefix: str):
+    def __init__(self, prefix: str, proxy_url: str, no_proxy: list[str]):
         self.prefix = prefix
+        self.proxy_url = proxy_url
+        self.variables = {"CONDA_REGISTER_ENVS": "false", **index_proxy.variables(proxy_url, no_proxy)}
 
     def environment(self, version: str) -> str:
         return os.path.join(self.prefix, "envs", f"python{version}")
@@ -153,12 +164,11 @@ class Conda:
             ) from None
         self.record(path, version)
 
-    @staticmethod
-    def _run(command: list[str], what: str) -> None:
+    def _run(self, command: list[str], what: str) -> None:
         with tempfile.TemporaryDirectory() as home:  # conda keeps a list of its environments in a home
-            variables = {"HOME": home, "CONDA_REGISTER_ENVS": "false"}
+            variables = {"HOME": home, **self.variables}
             # The name of an error is in the first line, before the packages, all channels and advice.
-            run(command, what, environment=variables, seconds=SECONDS, lines=60)
+            run(command, what, environment=variables, seconds=SECONDS, lines=60, secrets=[self.proxy_url])
 
 
 def main() -> None:
@@ -172,13 +182,15 @@ def main() -> None:
             "prefix": {"type": "path", "default": "/opt/conda"},
             "versions": {"type": "list", "elements": "str", "default": []},
             "channels": {"type": "list", "elements": "str", "default": []},
+            "proxy_url": {"type": "str", "default": "", "no_log": True},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
             "offline_enabled": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     wanted = module.params
     prefix, checksum = wanted["prefix"], wanted["checksum"]
-    conda = Conda(prefix)
+    conda = Conda(prefix, wanted["proxy_url"], wanted["no_proxy"])
     if os.path.lexists(prefix) and prefix not in ledger.read().get("tree", {}):
         module.fail_json(
             msg=f"{prefix} is there already and was not made by this collection. Set python_conda.prefix to another "

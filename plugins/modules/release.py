@@ -50,6 +50,15 @@ options:
   index_url:
     description: Package index, empty for the tool's own default (action only).
     type: str
+  proxy_url:
+    description: Proxy through which the index is reached, empty for none.
+    type: str
+    default: ""
+  no_proxy:
+    description: Names, addresses and networks that are reached without the proxy.
+    type: list
+    elements: str
+    default: []
   wheelhouse:
     description: Directory of the controller with wheels; when it is set, no index is asked (action only).
     type: path
@@ -288,7 +297,8 @@ class Worker:
         self.step = ""
         self.release = params["release"] or ""
         if params["phase"] in ("inspect", "build"):
-            self.app["index_url"] = params["index_url"]
+            for key in ("index_url", "proxy_url", "no_proxy"):
+                self.app[key] = params[key]
             self.app["wheels"] = "" if params["wheels"] is None else wheels.DIRECTORY
             self.app["program"]["environment"] = json.loads(base64.b64decode(params["environment"]))
 
@@ -645,6 +655,8 @@ def main() -> None:
             "socket_group": {"type": "str"},
             "uv": {"type": "path"},
             "index_url": {"type": "str", "no_log": True},
+            "proxy_url": {"type": "str", "default": "", "no_log": True},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
             "wheelhouse": {"type": "path"},
             "redeploy": {"type": "bool", "default": False},
             "wheels": {"type": "dict"},

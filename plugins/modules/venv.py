@@ -39,6 +39,15 @@ options:
     description: Package index to use instead of the tool's own default.
     type: str
     default: ""
+  proxy_url:
+    description: Proxy through which pip and uv reach the index, empty for none.
+    type: str
+    default: ""
+  no_proxy:
+    description: Names, addresses and networks that they reach without the proxy.
+    type: list
+    elements: str
+    default: []
   wheelhouse:
     description: >-
       Directory of the controller with wheels (action only). When it is set, they are brought to the host and no index
@@ -101,6 +110,8 @@ def main() -> None:
             "requirements": {"type": "str", "required": True},
             "source_builds_enabled": {"type": "bool", "default": False},
             "index_url": {"type": "str", "default": "", "no_log": True},
+            "proxy_url": {"type": "str", "default": "", "no_log": True},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
             "wheelhouse": {"type": "path"},
             "wheels": {"type": "dict"},
             "archive": {"type": "path"},
@@ -134,6 +145,8 @@ def main() -> None:
                     home=home,
                     uv=wanted["uv"] if os.path.exists(wanted["uv"]) else "",
                     index_url=wanted["index_url"],
+                    proxy_url=wanted["proxy_url"],
+                    no_proxy=wanted["no_proxy"],
                     wheels="" if wanted["wheels"] is None else wheels.DIRECTORY,
                     source_builds=wanted["source_builds_enabled"],
                 )

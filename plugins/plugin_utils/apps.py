@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
+from ansible_collections.baremetal.web.plugins.module_utils import index_proxy
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.plugin_utils import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
@@ -194,9 +195,13 @@ def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple
 
 def complete(value: Mapping[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
     """Complete a typed dictionary with the defaults of a role's entry point, and refuse what is out of shape."""
+    if not isinstance(value, Mapping):
+        raise AppsError(f"{option} is no dictionary; write one, such as {option}: {{KEY: VALUE}}")
     options = role_options(role, entry_point)[option]["options"]
     completed, errors = apply_options(options, value)
     errors = errors or list(_dictionary_problems(options, completed, _DICTIONARY_PATTERNS.get(option, {})))
+    if option == "python_proxy" and value and not errors:
+        errors = list(index_proxy.problems(completed["url"] or "", completed["no_proxy"]))
     if option == "nginx_site" and not errors:
         errors = [*_page_problems(completed["error_pages"]), *_name_problems(completed["server_names"])]
         errors += [error for place in completed["locations"] for error in _front_problems(place, place["protocol"])]

@@ -104,6 +104,24 @@ def test_conda_is_told_its_channels_and_to_ask_none(conda: Installers) -> None:
     assert "--override-channels --channel=conda-forge --channel=file:///srv/ours --offline" in asked
 
 
+@needs_python
+def test_conda_gets_the_proxy_in_its_environment_and_no_message_has_its_login(conda: Installers) -> None:
+    make = conda.make
+
+    def telling(name: str) -> Path:
+        path = make(name)
+        path.write_text(path.read_text() + "env | grep -i proxy; exit 1\n")
+        return path
+
+    conda.make = telling  # type: ignore[method-assign]
+    proxy = {"proxy_url": "http://me:hunter2@proxy.example:3128", "no_proxy": ["a.example", "b.example"]}
+    answer = conda("24.1.0", VERSION, **proxy)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        assert f"{name}=http://proxy.example:3128\n" in answer["msg"] + "\n"
+    assert "no_proxy=a.example,b.example" in answer["msg"]
+    assert "hunter2" not in answer["msg"]
+
+
 def test_a_directory_of_somebody_else_is_refused_and_stays(conda: Installers) -> None:
     conda.prefix.mkdir(parents=True)
     (conda.prefix / "theirs").write_text("theirs\n")

@@ -225,12 +225,17 @@ def action(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path / "run"))
 
     def _action(
-        check_mode: bool = False, answer: Mapping[str, Any] | None = None, platform_python: str = "3.13", **keys: Any
+        check_mode: bool = False,
+        answer: Mapping[str, Any] | None = None,
+        platform_python: str = "3.13",
+        proxy: Mapping[str, Any] | None = None,
+        **keys: Any,
     ) -> Release:
         app = {"name": "shop", "source": {"path": str(source)}, "entrypoint": "shop:app", **keys}
         host = {**HOST, "root": "/srv/wsgi", "python": platform_python, "search": []}
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
+        args |= proxy or {}
         resolved = resolve([app], **host)["apps"][0]
         release = Release({"app": resolved, "config": "workers = 1\n", **args}, check_mode, **(answer or {}))
         release.result = release.run(task_vars={})
@@ -269,6 +274,16 @@ def test_a_host_that_has_everything_is_asked_once_and_sent_nothing(action: Calla
     assert [call["phase"] for call in release.asked] == ["inspect"]
     assert not release.result["changed"]
     assert release.uploaded == []
+
+
+def test_a_proxy_reaches_the_installation_and_is_no_part_of_a_release(action: Callable[..., Release]) -> None:
+    proxy = {"proxy_url": "http://me:correct-horse@proxy.example:3128", "no_proxy": ["pypi.example"]}
+    release = action(proxy=proxy)
+    assert wanted(release) == wanted(action())
+    build = release.asked[1]
+    assert {key: build.pop(key) for key in proxy} == proxy
+    assert "correct-horse" not in json.dumps(build)
+    assert "proxy.example" not in base64.b64decode(build["environment"]).decode()
 
 
 def test_a_host_that_lacks_the_release_is_sent_its_parts(action: Callable[..., Release]) -> None:

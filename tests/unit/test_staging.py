@@ -62,6 +62,8 @@ def app(program: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         "wheel": "",
         "uv": sys.executable,
         "index_url": "",
+        "proxy_url": "",
+        "no_proxy": [],
         "wheels": "",
     }
 
@@ -593,6 +595,6 @@ def test_a_build_sees_the_cache_of_its_app_alone_and_leaves_nothing_running(
     assert (cache.stat().st_uid, stat.S_IMODE(cache.stat().st_mode)) == (0, 0o700)
     build()
     assert "mine" in (path / "venv" / "seen").read_text()
-    assert json.loads((path / "release.json").read_text())["staged"]
     assert (path / "venv" / "home").read_text() == ""  # nothing that the first build left in its home
     assert not (path / module.HOME).exists()
+    assert json.loads((path / "release.json").read_text())["staged"]
