@@ -12,6 +12,7 @@ description:
   - Gives a sentence for each name of the command line (C(-e)) that is nearly a word of a playbook or a variable of a
     role of this collection, and for each word that another playbook reads.
   - A name that a variable of the inventory or a playbook of yours uses is your own.
+  - A word whose value cannot be what it should be, such as C(redeploy=maybe), is in the list as well.
 options:
   _terms:
     description: Nothing.
@@ -45,7 +46,12 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.command_line import setting_problems, word_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils.command_line import (
+    ALL_WORDS,
+    setting_problems,
+    value_problems,
+    word_problems,
+)
 
 
 class LookupModule(LookupBase):
@@ -61,4 +67,6 @@ class LookupModule(LookupBase):
                 Display().warning(problem)
         # Raw, and read only where something is suspect.
         inventory = (hosts.raw_get(host) for host in hosts)
-        return word_problems(said, context.CLIARGS.get("args") or (), inventory)
+        playbooks = context.CLIARGS.get("args") or ()
+        values = {name: self._templar.template(value) for name, value in said.items() if name in ALL_WORDS}
+        return [*word_problems(said, playbooks, inventory), *value_problems(values, playbooks)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import COLLECTION_ROOT, role_options
 
@@ -26,8 +26,35 @@ WORDS: dict[str, tuple[str, ...]] = {
     "upgrade": ("upgrade_patience", "upgrade_serial"),
     "wheelhouse": (),
 }
+_BATCH = r"[1-9]\d*|(100|[1-9]\d?)(\.\d+)?%"
+_NAME = r"[^\s,]+"
+
+
+class _Wanted(NamedTuple):
+    """What the value of a word must be: each part of a list, or the whole."""
+
+    pattern: str
+    said: str
+    several: bool = False
+
+
+_TRUTH = _Wanted(r"(?i:true|false|yes|no|on|off|y|n|t|f|1|0|1\.0|0\.0)", "true or false")
+_SHARES = _Wanted(_BATCH, "a number of hosts from 1 up, a share of them such as 30%, or a list of these", several=True)
+_VALUES = {
+    "app": _Wanted(_NAME, "the name of an app, or several as one,two", several=True),
+    "unpublish": _Wanted(_NAME, "the name of an app, or several as one,two", several=True),
+    **dict.fromkeys(("redeploy", "force", "deploy_switch_back", "remove_data"), _TRUTH),
+    **dict.fromkeys(("deploy_serial", "rollback_serial", "upgrade_serial"), _SHARES),
+    "lock_wait": _Wanted(r"\d+", "a number of seconds, 0 or more, without a unit"),
+    "upgrade_patience": _Wanted(r"[1-9]\d*", "a number of seconds, 1 or more, without a unit"),
+    "lines": _Wanted(r"[1-9]\d*", "a number of lines, 1 or more"),
+    "version": _Wanted(r"\S+", "a branch, tag or commit"),
+    **dict.fromkeys(("message", "to"), _Wanted(r"(?s:.*)", "a text")),
+}
+# Playbooks that work for one app at a time.
+_ONE_APP = ("lock", "rollback", "unlock")
 ROLES = ("apache", "benchmark", "nginx", "packages", "python", "redis", "supervisor", "wsgi")
-_ALL_WORDS = frozenset(word for words in WORDS.values() for word in words)
+ALL_WORDS = frozenset(word for words in WORDS.values() for word in words)
 _IMPORT = re.compile(r"^\s*-?\s*(?:ansible\.builtin\.)?import_playbook:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PLAY = re.compile(r"^\s*-?\s*hosts:", re.MULTILINE)
 _WAY_OUT = "Correct it, or give a variable of your own another name."
@@ -92,9 +119,42 @@ def word_problems(said: Iterable[str], playbooks: Iterable[str], inventory: Iter
     return [problem for name, problem in suspects.items() if name not in used and not run.uses(name)]
 
 
+def value_problems(said: Mapping[str, Any], playbooks: Iterable[str]) -> list[str]:
+    """Return a sentence for each word of the command line whose value steers nothing, or not what it seems to."""
+    run = Run(playbooks)
+    reads = run.reads()
+    problems = []
+    for name, value in said.items():
+        # An empty value is told by what reads it.
+        if name not in reads or name not in _VALUES or value in (None, "", []):
+            continue
+        wanted = _VALUES[name]
+        alone = sorted(run.ours.intersection(_ONE_APP)) if name == "app" else []
+        parts = _parts(value) if wanted.several else [value]
+        if alone and len(parts) > 1:
+            problems.append(f"-e app is {value!r}; {_and(alone)} {_takes(alone)} one app. Run it once for each.")
+        elif not all(_is_plain(part) and re.fullmatch(wanted.pattern, str(part)) for part in parts):
+            problems.append(f"-e {name} is {value!r}; it must be {wanted.said}.")
+    return problems
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int, float))
+
+
+def _takes(readers: list[str]) -> str:
+    return "takes" if len(readers) == 1 else "take"
+
+
 def _problem(name: str, reads: set[str], run: Run) -> str:
     """Say what is wrong with a name that no playbook of ours reads in this run; empty when it is somebody's own."""
-    if name in _ALL_WORDS:
+    if name in ALL_WORDS:
         if run.others or not run.ours:
             return ""
         readers = [playbook for playbook, words in WORDS.items() if name in words]
@@ -107,8 +167,8 @@ def _problem(name: str, reads: set[str], run: Run) -> str:
     if name in options:
         return ""
     meant = next((word for word in sorted(reads) if _near(name, word)), "")
-    meant = meant or next((word for word in sorted(_ALL_WORDS) if _near(name, word, substitution=2)), "")
-    meant = meant or _near_setting(name, [*options, *_ALL_WORDS])
+    meant = meant or next((word for word in sorted(ALL_WORDS) if _near(name, word, substitution=2)), "")
+    meant = meant or _near_setting(name, [*options, *ALL_WORDS])
     return meant and (
         f"-e {name} has no effect: no playbook or role of baremetal.web reads it (did you mean {meant}?). {_WAY_OUT}"
     )
@@ -117,7 +177,7 @@ def _problem(name: str, reads: set[str], run: Run) -> str:
 def setting_problems(variables: Mapping[str, Any], said: Iterable[str]) -> list[str]:
     """Return a sentence for each variable of a host that is nearly a setting of ours, and used nowhere else."""
     prefixes = {name.split("_", 1)[0] for name in variables if "_" in name}
-    options = {*settings(role for role in ROLES if role in prefixes), *_ALL_WORDS}
+    options = {*settings(role for role in ROLES if role in prefixes), *ALL_WORDS}
     ours = tuple({f"{name.split('_', 1)[0]}_" for name in options if "_" in name})
     own = [name for name in variables if name.startswith(ours) and name not in options and name not in said]
     near = {name: meant for name in own if (meant := _near_setting(name, options, prefix=True))}

@@ -211,6 +211,68 @@ def test_a_word_of_another_playbook_is_refused() -> None:
         assert problems(str(ROOT / f"playbooks/{playbook}.yml"), word)[0].startswith(f"-e {word} has no effect: ")
 
 
+@pytest.mark.parametrize(
+    ("playbook", "word", "value", "said"),
+    [
+        ("deploy", "app", {"shop": 1}, "the name of an app"),
+        ("deploy", "app", "shop blog", "the name of an app"),
+        ("rollback", "app", "shop,blog", "rollback takes one app. Run it once for each."),
+        ("lock", "app", ["shop", "blog"], "lock takes one app. Run it once for each."),
+        ("site", "unpublish", "a b", "the name of an app"),
+        *(("deploy", "deploy_serial", value, "a share of them") for value in ("abc", 0, -1, "0", "101%", "1,x", 1.5)),
+        ("rollback", "rollback_serial", "half", "a share of them"),
+        ("upgrade", "upgrade_serial", "0%", "a share of them"),
+        ("deploy", "redeploy", "maybe", "true or false"),
+        ("deploy", "deploy_switch_back", "never", "true or false"),
+        ("rollback", "force", ["x"], "true or false"),
+        ("remove", "remove_data", "all", "true or false"),
+        ("deploy", "lock_wait", "5m", "a number of seconds, 0 or more"),
+        ("rollback", "lock_wait", -1, "a number of seconds, 0 or more"),
+        ("upgrade", "upgrade_patience", "long", "a number of seconds, 1 or more"),
+        ("history", "lines", 0, "a number of lines"),
+        ("deploy", "version", {"shop": "v2"}, "a branch, tag or commit"),
+        ("deploy", "version", "v2 v3", "a branch, tag or commit"),
+        ("rollback", "to", ["v1"], "a text"),
+        ("lock", "message", {"a": 1}, "a text"),
+    ],
+)
+def test_a_word_with_a_value_that_it_cannot_have_is_refused(playbook: str, word: str, value: Any, said: str) -> None:
+    (problem,) = command_line.value_problems({word: value}, [f"baremetal.web.{playbook}"])
+    assert problem.startswith(f"-e {word} is {value!r}; ")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("playbook", "values"),
+    [
+        ("deploy", {"app": "shop, blog", "deploy_serial": "1,30%", "redeploy": "yes", "lock_wait": "60", "version": 2}),
+        ("deploy", {"app": ["shop"], "deploy_serial": [1, "25.5%", "100%"], "redeploy": True, "deploy_switch_back": 0}),
+        ("deploy", {"app": "", "message": "the new\nbasket", "version": ""}),  # an empty one is told by its reader
+        ("rollback", {"app": "shop", "to": "my app 1.0.zip", "force": "TRUE", "rollback_serial": 5}),
+        ("site", {"app": "shop", "lines": "own", "wsgi_apps": []}),
+    ],
+)
+def test_a_value_that_a_word_can_have_is_taken(playbook: str, values: dict[str, Any]) -> None:
+    assert command_line.value_problems(values, [f"baremetal.web.{playbook}"]) == []
+
+
+def test_a_playbook_refuses_a_value_before_a_host_is_asked(tmp_path: Path) -> None:
+    said = json.dumps({"many": ["shop", "blog"], "app": "{{ many }}", "force": "maybe"})
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "no-such-host.invalid,", str(ROOT / "playbooks" / "rollback.yml"), "-e", said],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 2
+    assert "-e app is ['shop', 'blog']; rollback takes one app. Run it once for each." in output
+    assert "-e force is 'maybe'; it must be true or false." in output
+    assert "UNREACHABLE" not in output
+
+
 OWN = [
     *("git_sha", "api", "env", "map", "tag", "top", "branch", "release", "remote", "config", "deploy", "number"),
     *("target", "host", "user", "stage", "migration", "away", "fails", "forge", "links", "redis_host", "redis_url"),
