@@ -29,6 +29,10 @@ options:
     type: list
     elements: int
     default: []
+  exclusive:
+    description: Whether ports that are open by this entry, and not among O(ports), are closed.
+    type: bool
+    default: true
 author: The baremetal.web authors (@baremetal-web)
 attributes:
   check_mode:
@@ -87,6 +91,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "exclusive": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -100,6 +105,7 @@ def main() -> None:
         if not firewall:
             module.exit_json(changed=False, firewall="", ports=[])
         before = firewall.saved()
+        wanted |= set() if module.params["exclusive"] else before
         changed = not firewall.settled(wanted)
         if changed and not module.check_mode:
             change(firewall, name, wanted)

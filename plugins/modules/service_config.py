@@ -147,6 +147,11 @@ options:
     type: list
     elements: str
     default: []
+  keeps:
+    description: >-
+      Regular expression. A file of O(files) stays as it is, with a warning, where it has a match that its new content
+      has not. Where the new content has other matches as well, it is refused.
+    type: str
   check_expects:
     description: Texts that the output of O(check) must have, for example the name of a file that is to be taken up.
     type: list
@@ -337,6 +342,16 @@ def is_kept(module: AnsibleModule, options: dict) -> bool:
     return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(module, path)
 
 
+def kept_places(module: AnsibleModule, options: dict) -> tuple[list[str], list[str]]:
+    """Return what a file is to keep and would lose, and what it would gain."""
+    regex = module.params["keeps"]
+    if not regex or not os.path.exists(options["path"]):
+        return [], []
+    with open(options["path"], encoding="utf-8", errors="replace") as stream:
+        now, then = ({*re.findall(regex, text, re.MULTILINE)} for text in (stream.read(), options["content"]))
+    return sorted(now - then), sorted(then - now)
+
+
 def written(wanted: dict) -> list[dict]:
     """Return the options of all files."""
     return [*wanted["account_files"], *wanted["files"], *wanted["secret_files"]]
@@ -457,6 +472,7 @@ def main() -> None:
             "absent": texts(elements="path"),
             "absent_if_packaged": texts(elements="path"),
             "exclusive": texts(),
+            "keeps": {"type": "str"},
             "check": texts(),
             "check_expects": texts(),
             "check_forbids": texts(),
@@ -485,6 +501,14 @@ def main() -> None:
     service = Service(module, wanted["name"], wanted["manager"], wanted["program"]) if wanted["name"] else None
     kept = [options["path"] for options in written(wanted) if is_kept(module, options)]
     account_paths = {options["path"] for options in wanted["account_files"]}
+    for options in wanted["files"]:
+        lost, gained = kept_places(module, options)
+        said = f"{options['path']} stays as it is, because it is to keep {', '.join(lost)} until another file has that."
+        if lost and gained:
+            module.fail_json(msg=f"{said} So it does not get {', '.join(gained)} either.")
+        if lost:
+            module.warn(said)
+            kept.append(options["path"])
     try:
         secrets = {options["name"]: kept_secret(options) for options in wanted["secrets"]}
     except SecretError as error:

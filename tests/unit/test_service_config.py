@@ -409,6 +409,19 @@ def conflicts(place: Path) -> list[dict[str, Any]]:
     ]
 
 
+def test_a_file_that_would_lose_what_it_is_to_keep_stays_as_it_is(change: Change, place: Path) -> None:
+    change({place / "file": "to shop\nto blog\n"})
+    answer = change({place / "file": "to blog\n", place / "other": "to shop\n"}, keeps=r"^to (\w+)$")
+    assert (place / "file").read_text() == "to shop\nto blog\n"
+    assert answer["files"] == [str(place / "other")]
+    assert answer["kept"] == [str(place / "file")]
+    refused = change({place / "file": "to blog\nto wiki\n"}, keeps=r"^to (\w+)$")
+    assert refused["msg"].endswith("is to keep shop until another file has that. So it does not get wiki either.")
+    assert change({place / "file": "to blog\n"}, keeps=r"^to (wiki|blog)$")["changed"]
+    change({place / "file": "to shop\nto blog\n"})
+    assert change({place / "file": "to blog\nto shop\nto wiki\n"}, keeps=r"^to (\w+)$")["changed"]
+
+
 def test_what_stands_in_the_way_in_a_file_of_somebody_else_is_refused_with_its_name(
     change: Change, place: Path
 ) -> None:

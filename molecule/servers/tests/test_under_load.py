@@ -13,6 +13,20 @@ from traffic import Target, lives, load
 INVENTORY = PROJECT / "molecule" / "servers" / "inventory"
 HOST = "servers-debian"
 # A server of development ends with what it is answering, and one thread answers one request at a time.
+# What is wrong with an app, and what the run says of it. Supervisord has the port.
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "sync": (
+        {"source": {"archive": {"url": "http://127.0.0.1:9/sync.tar.gz", "checksum": f"sha256:{0:064}"}}},
+        "app sync: stage: http://127.0.0.1:9/sync.tar.gz cannot be fetched",
+    ),
+    "looped": ({"entrypoint": "echo:nothing"}, "check: entrypoint 'echo:nothing' does not import"),
+    "uwsgi": ({"hooks": {"migrate": [{"name": "tables", "command": "exit 3"}]}}, "The hook tables of migrate failed"),
+    "waitress": ({"health": {"statuses": [204], "timeout": 1, "stable": 1}}, "Healthy is 204"),
+    "packets": (
+        {"server": {"workers": "1"}, "site": {"listen": 9001, "server_names": ["packets.test"]}},
+        "app packets: publish: Port 9001 is held by supervisord",
+    ),
+}
 LIGHT = {"kept": 1, "closed": 1, "post": 1, "slow": 1}
 NEW = {"kept": 0, "closed": 2, "post": 0, "slow": 2}
 MOVES: list[dict[str, Any]] = [
@@ -83,3 +97,23 @@ def test_a_rollback_that_the_web_server_could_not_follow_is_refused(host: Host) 
     assert code != 0
     assert f"{speaking} speaks uwsgi on port 5900, and the web server" in output
     assert "set server.protocol and server.port as they were, and deploy that version" in output
+
+
+def test_apps_that_fail_each_at_another_step_stay_as_they_are_and_the_others_go_live(host: Host) -> None:
+    changed = {**{app: fault for app, (fault, _said) in FAULTS.items()}, "granian": {}}
+    again = [
+        {**app, **changed[app["name"]], "environment": {"VERSION": "3"}} if app["name"] in changed else app
+        for app in UNIX + TCP + DJANGO
+    ]
+    before = {app: lives(host, app) for app in changed}
+    code, output = play(
+        *("site.yml", f"--limit={HOST}", "--tags=wsgi"), inventory=INVENTORY, wsgi_apps=again, app=",".join(changed)
+    )
+    assert code == 2
+    for app, (_fault, said) in FAULTS.items():
+        assert said in output, app
+    assert {app: len(lives(host, app)) - len(before[app]) for app in changed} == {
+        **dict.fromkeys(FAULTS, 0),
+        "granian": 1,
+    }
+    assert host.run("ls /srv/wsgi/*/lock.json").stdout == ""
