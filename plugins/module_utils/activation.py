@@ -541,6 +541,10 @@ class Activation:
         with suppress(SupervisorError, OSError):
             self.programs.remove(self.release)
 
+    def take_back(self) -> None:
+        """Let no release be live."""
+        self._revert("", self.slot)
+
     def retire(self) -> None:
         """Let the former release end when its time to be warm is over, older ones at once; keep the newest releases."""
         former = self.home.former

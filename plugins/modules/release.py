@@ -103,7 +103,8 @@ options:
     default: true
   to:
     description: >-
-      The release to go back (or forward) to: V(previous), the name of a release or its beginning, or a version.
+      The release to go back (or forward) to: V(previous), the name of a release or its beginning, or a version. Empty,
+      with O(withdraw), takes the live release back so that none is live.
     type: str
     default: previous
   force:
@@ -227,6 +228,7 @@ lock:
 
 import base64
 import copy
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -283,6 +285,13 @@ def refuse_limits(app: dict[str, Any]) -> None:
             f"controller {controller}. It needs control groups of version 2 (the kernel's parameter "
             "systemd.unified_cgroup_hierarchy=1), and a container needs them delegated. Else leave the limit out"
         )
+
+
+def said(error: Exception, path: str) -> str:
+    """Return what to say of an error; of a full disk also what to do."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}. The disk of {path} is full. Make room, or lower releases.keep, and run again"
+    return str(error)
 
 
 class Worker:
@@ -513,7 +522,10 @@ class Worker:
         except Exception as error:
             self.step = activation.step if activation else "activate"
             known = isinstance(error, REFUSALS)
-            return {"msg": str(error) if known else f"{type(error).__name__}: {error}", "step": self.step}
+            return {
+                "msg": said(error, self.home.path) if known else f"{type(error).__name__}: {error}",
+                "step": self.step,
+            }
         finally:
             self.lock.give_up()
         return {"changed": True, "version": activation.manifest.get("version", ""), **done, **more}
@@ -584,12 +596,28 @@ class Worker:
         self.release = self.params["to"]
         if not os.path.isdir(self.home.path):
             raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
+        if not self.params["to"] and self.params["withdraw"]:
+            return self._take_back_the_first()
         self.release = release = self.wanted()
         if release == self.home.current and not Activation(self.home, Supervisor(), release).sickness():
             return {"changed": False, "release": release, "previous": release, "warm": True, "seconds": {}}
         warm = self.home.former == release and not Activation(self.home, Supervisor(), release).health()
         self.take_lock(self.params["lock_wait"])
         return detached(f"release-{self.home.name}", lambda: self._activate("rollback", release, warm=warm))
+
+    def _take_back_the_first(self) -> dict[str, Any]:
+        """Let no release be live, as before the first one."""
+        self.release = release = self.home.current
+        if release:
+            self.take_lock(self.params["lock_wait"])
+            try:
+                with mutex(self.home):
+                    Activation(self.home, Supervisor(), release).take_back()
+                    self.home.remember(release, withdrawn=True)
+                self.log("rollback", "withdrawn", release=release, message=self.params["reason"])
+            finally:
+                self.lock.give_up()
+        return {"changed": bool(release), "release": "", "previous": release}
 
     def lock_by_hand(self) -> dict[str, Any]:
         self.step = "lock"
@@ -616,7 +644,7 @@ class Worker:
         """Tell, in check mode, what would be done."""
         phase, current = self.params["phase"], self.home.current
         if phase == "rollback":
-            release = self.wanted()
+            release = "" if not self.params["to"] and self.params["withdraw"] else self.wanted()
             versions = {name: self.home.manifest(name).get("version", "") for name in (current, release)}
             shown = {"before_header": self.home.name, "after_header": self.home.name}
             before, after = (f"release {name} (version {versions[name]})\n" for name in (current, release))
@@ -703,7 +731,7 @@ def main() -> None:
     try:
         answer = {"changed": False, **act()}
     except REFUSALS as error:
-        answer = {"msg": str(error)}
+        answer = {"msg": said(error, worker.home.path)}
         # In check mode a host may lack what a run brings before.
         unknown = module.check_mode and phase == "inspect" and not isinstance(error, ForeignDataError)
     if "msg" in answer:

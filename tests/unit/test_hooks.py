@@ -15,6 +15,9 @@ import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.held_apps import held_apps
 from ansible_collections.baremetal.web.plugins.filter.hook_rounds import hook_rounds
+from ansible_collections.baremetal.web.plugins.filter.refused_apps import refused_apps
+from ansible_collections.baremetal.web.plugins.filter.taken_back import taken_back
+from ansible_collections.baremetal.web.plugins.filter.unfinished_apps import unfinished_apps
 from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
     ACTIVATE,
     AFTER_SWITCH,
@@ -170,7 +173,7 @@ def answers(**hosts: dict[str, Any]) -> dict[str, Any]:
     return {
         host: {
             "wsgi_staged": {
-                app: {"current": "", "release": A, "hooks": {**{kind: [] for kind in KINDS}, **hooks}}
+                app: {"current": "", "release": A, "settled": False, "hooks": {**{kind: [] for kind in KINDS}, **hooks}}
                 for app, hooks in apps.items()
             }
         }
@@ -188,3 +191,64 @@ def test_an_app_stays_back_when_the_host_that_runs_its_hooks_for_all_is_gone() -
     hosts = answers(web1={"shop": {"migrate": [True]}, "blog": {"migrate": [False]}}, web2={"shop": {}, "blog": {}})
     held = held_apps(list(hosts), hosts, ["web2"])
     assert held == {"shop": "app shop stays back: web1, which runs its hooks for the whole fleet, is gone."}
+
+
+def test_every_host_that_has_switched_goes_back_when_the_last_hook_fails_on_one() -> None:
+    hosts = answers(web1={"shop": {}, "blog": {}}, web2={"shop": {}}, web3={"shop": {}}, web4={})
+    hosts["web2"]["wsgi_failed"] = {"shop": "its hook failed"}
+    hosts["web3"]["wsgi_staged"]["shop"].update(current=A, settled=True)
+    reason = {"shop": "its hook after_activate for the whole fleet failed on web2"}
+    found = {host: unfinished_apps(list(hosts), hosts, host) for host in hosts}
+    assert found == {"web1": reason, "web2": reason, "web3": {}, "web4": {}}
+
+
+def test_an_app_that_failed_before_its_last_hook_is_taken_back_nowhere_else() -> None:
+    hosts = answers(web1={"shop": {}}, web2={})
+    hosts["web2"]["wsgi_failed"] = {"shop": "it is not healthy"}
+    assert unfinished_apps(list(hosts), hosts, "web1") == {}
+
+
+def test_each_host_says_which_release_is_live_after_the_last_hook_failed() -> None:
+    reasons = dict.fromkeys(("shop", "blog", "wiki"), "its hook failed on web1")
+    results = [
+        {"item": "shop", "failed": False, "release": A},
+        {"item": "blog", "failed": False, "release": ""},
+        {"item": "wiki", "failed": True, "msg": "a migration cannot be undone"},
+    ]
+    known = {"shop": f"app shop: the hook said woe\nThe live release is {B}."}
+    assert taken_back({"results": results}, known, reasons) == {
+        "shop": "app shop: the hook said woe\n"
+        f"app shop was taken back, because its hook failed on web1. The live release is {A}.",
+        "blog": "app blog was taken back, because its hook failed on web1. No release is live.",
+        "wiki": "app wiki is to go back, because its hook failed on web1. It cannot: a migration cannot be undone",
+    }
+
+
+SITES = [
+    {"name": "80-shop", "locations": [{"name": "wsgi-shop"}, {"name": "wsgi-blog"}, {"name": "wsgi-shop.bind"}]},
+    {"name": "81-wiki", "locations": [{"name": "wsgi-wiki"}]},
+]
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        (
+            {"results": [{"item": {"name": "81-wiki"}, "failed": True, "msg": "no"}, {"item": {"name": "80-shop"}}]},
+            {"wiki": "app wiki: publish: no"},
+        ),
+        (
+            {"results": [{"item": {"name": site["name"]}, "failed": True, "msg": "no"} for site in SITES]},
+            dict.fromkeys(("shop", "blog", "wiki"), "apps shop, blog, wiki: publish: no"),
+        ),
+        ({"msg": "no"}, dict.fromkeys(("shop", "blog", "wiki"), "apps shop, blog, wiki: publish: no")),
+    ],
+    ids=["one site", "every site", "all at once"],
+)
+def test_a_site_that_is_refused_is_told_of_its_apps_alone(failed: dict[str, Any], said: dict[str, str]) -> None:
+    assert refused_apps(failed, sites=SITES) == said
+
+
+def test_an_app_that_the_web_server_cannot_be_told_of_is_the_item_itself() -> None:
+    failed = {"results": [{"item": "shop", "failed": True, "msg": "the disk is full"}, {"item": "blog"}]}
+    assert refused_apps(failed, ["shop", "blog"]) == {"shop": "app shop: publish: the disk is full"}

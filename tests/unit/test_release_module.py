@@ -595,6 +595,19 @@ def test_a_rollback_brings_back_the_previous_release_and_another_one_brings_it_f
     assert not host.locked
 
 
+def test_a_first_release_is_taken_back_so_that_none_is_live_and_goes_live_again(host: Host) -> None:
+    host.ready(A)
+    assert host("rollback", to="", withdraw=True, check_mode=True)["changed"]
+    assert host.shop.visit() == A
+    answer = host("rollback", to="", withdraw=True, reason="its last hook failed")
+    assert (answer["failed"], answer["changed"], answer["release"], answer["previous"]) == (False, True, "", A)
+    assert (host.home.current, host.shop.supervisor.programs(), host.locked) == ("", set(), False)
+    assert host.results()[-1] == ("rollback", "withdrawn", A)
+    assert not host("rollback", to="", withdraw=True)["changed"]
+    host.ready(A)
+    assert host.shop.visit() == A
+
+
 @pytest.mark.parametrize("to", [A, "aa", "1.0"], ids=["name", "beginning", "version"])
 def test_a_rollback_goes_to_a_release_by_its_name_its_beginning_or_its_version(host: Host, to: str) -> None:
     host.ready(A, B, C)

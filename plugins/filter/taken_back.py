@@ -1,0 +1,53 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: what became of apps whose last hook failed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: taken_back
+short_description: Say what became of the apps of a host whose last hook for the whole fleet failed
+description: Returns what was known to be wrong, and a sentence more for each of these apps.
+positional: failed, reasons
+options:
+  _input:
+    description: What the task registered that took them back.
+    type: dict
+    required: true
+  failed:
+    description: What was known to be wrong, by app.
+    type: dict
+    required: true
+  reasons:
+    description: Why each of the apps was taken back.
+    type: dict
+    required: true
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def taken_back(registered: Mapping[str, Any], failed: Mapping[str, str], reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return the sentences by app."""
+    said = {result["item"]: _sentence(result, reasons[result["item"]]) for result in registered["results"]}
+    # The hook's own message says what was live when it failed.
+    known = {app: re.sub(r"\n(The live release is|No release is live).*$", "", text) for app, text in failed.items()}
+    return {**failed, **{app: "\n".join(filter(None, (known.get(app), text))) for app, text in said.items()}}
+
+
+def _sentence(result: Mapping[str, Any], reason: str) -> str:
+    if result.get("failed"):
+        return f"app {result['item']} is to go back, because {reason}. It cannot: {result.get('msg')}"
+    live = f"The live release is {result['release']}." if result["release"] else "No release is live."
+    return f"app {result['item']} was taken back, because {reason}. {live}"
+
+
+class FilterModule:
+    """The filter C(taken_back)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"taken_back": taken_back}
