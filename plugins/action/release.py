@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
 import json
 import os
@@ -22,6 +23,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import pr
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import (
     Tree,
+    UnreachableError,
     app_requirements,
     open_app,
     wants_packages,
@@ -78,6 +80,13 @@ def _read(*path: str) -> str:
         return stream.read()
 
 
+def _unread(name: str, error: AnsibleError) -> str:
+    """Say that the source of an app cannot be had, and what to do."""
+    away = isinstance(error, UnreachableError)
+    advice = " Correct the entry's source, or run again when the controller can reach it." if away else ""
+    return f"app {name}: stage: {str(error).rstrip('.')}.{advice} No host has changed for this app."
+
+
 class ActionModule(UploadingAction):
     """Stage: ask what the host has, and upload only what it lacks. Other phases: say who and which run it is."""
 
@@ -97,7 +106,11 @@ class ActionModule(UploadingAction):
         own = {key: args.pop(key, None) for key in OWN}
         app = json.loads(json.dumps(args["app"]))
         # The host needs to know neither where the source is nor any credentials in its address.
-        with open_app(app, app.pop("search")) as tree:
+        with contextlib.ExitStack() as stack:
+            try:
+                tree = stack.enter_context(open_app(app, app.pop("search")))
+            except AnsibleError as error:
+                return {"failed": True, "msg": _unread(app["name"], error)}
             del app["source"]
             app["wheel"] = tree.wheel
             if (unread := app["runner"]["template"]) in tree.files():
