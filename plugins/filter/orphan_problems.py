@@ -44,7 +44,7 @@ def orphan_problems(
         f"app {row['app']} is published on {host}, and wsgi_apps of {host} names {said}. Its entry was deleted or "
         "renamed, it moved to another host or another wsgi_root, or a wsgi_apps of another group took its place: of "
         f"several groups that define wsgi_apps, only one counts (ansible-inventory --host {host} shows it). It stays "
-        "published, and nothing was changed on this host. Give it an entry again. Or remove it: ansible-playbook "
+        "published. Give it an entry again. Or remove it: ansible-playbook "
         f"baremetal.web.remove --limit {host} -e remove={row['app']} -e confirm={row['app']}. Or let it run on "
         f"unpublished: -e unpublish={row['app']}."
         for row in answer["rows"]
