@@ -88,6 +88,7 @@ pythons:
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -96,6 +97,9 @@ from ansible_collections.baremetal.web.plugins.module_utils.files import write_f
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError, run
 
 RECORD = ".baremetal-web"
+# Where a host keeps settings for every conda, whatever its home is: channels there would count beside ours.
+HOST_SETTINGS = ("/etc/conda", "/var/lib/conda")
+HIDING = 'while [ "$1" != -- ]; do mount -t tmpfs tmpfs "$1" || exit; shift; done; shift; exec "$@"'
 SECONDS = 1800
 
 
@@ -167,8 +171,22 @@ class Conda:
     def _run(self, command: list[str], what: str) -> None:
         with tempfile.TemporaryDirectory() as home:  # conda keeps a list of its environments in a home
             variables = {"HOME": home, **self.variables}
+            hidden = _hiding(filter(os.path.isdir, HOST_SETTINGS))
             # The name of an error is in the first line, before the packages, all channels and advice.
-            run(command, what, environment=variables, seconds=SECONDS, lines=60, secrets=[self.proxy_url])
+            run(
+                [*hidden, *command],
+                what,
+                environment=variables,
+                seconds=SECONDS,
+                lines=60,
+                secrets=[self.proxy_url],
+            )
+
+
+def _hiding(directories: Iterable[str]) -> list[str]:
+    """Return what runs a command that finds these directories empty."""
+    hidden = list(directories)
+    return ["unshare", "--mount", "--", "/bin/sh", "-c", HIDING, "sh", *hidden, "--"] if hidden else []
 
 
 def main() -> None:

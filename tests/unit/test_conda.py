@@ -6,6 +6,7 @@ The installer is the stand-in of the scenario `managers`: it takes the options o
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -102,6 +103,34 @@ def test_conda_is_told_its_channels_and_to_ask_none(conda: Installers) -> None:
     conda("24.1.0", VERSION, channels=["conda-forge", "file:///srv/ours"], offline_enabled=True)
     asked = (conda.prefix / "asked").read_text()
     assert "--override-channels --channel=conda-forge --channel=file:///srv/ours --offline" in asked
+
+
+@needs_python
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0,
+    reason="this account cannot make a mount namespace",
+)
+def test_settings_of_the_host_are_hidden_from_conda_and_stay(
+    conda: Installers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path / "etc" / "conda", tmp_path / "var" / "conda"]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / ".condarc").write_text("channels: [theirs]\n")
+    module = importlib.import_module("ansible_collections.baremetal.web.plugins.modules.conda")
+    monkeypatch.setattr(module, "HOST_SETTINGS", (*map(str, places), "/nonexistent"))
+    seen = tmp_path / "seen"
+    make = conda.make
+
+    def looking(name: str) -> Path:
+        path = make(name)
+        path.write_text(f"#!/bin/bash\nls -A {places[0]} {places[1]} $HOME > {seen}\n" + path.read_text())
+        return path
+
+    conda.make = looking  # type: ignore[method-assign]
+    assert not conda("24.1.0", VERSION)["failed"]
+    assert ".condarc" not in seen.read_text()
+    assert all((place / ".condarc").exists() for place in places)
 
 
 @needs_python
