@@ -12,12 +12,13 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import time
 import xmlrpc.client
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, write_file
 from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection
 
 CONFIG = "/etc/supervisord/supervisord.conf"
@@ -26,6 +27,7 @@ POLL_SECONDS = 0.1
 OWN_GROUP = "/supervisord"
 CONTROL_GROUPS = "/sys/fs/cgroup"
 LEEWAY_SECONDS = 5
+CAP_SYS_ADMIN = 1 << 21
 # Which part of the kernel holds a limit.
 CONTROLLERS = {"memory": "memory", "processes": "pids"}
 
@@ -162,6 +164,13 @@ def host_controllers() -> set[str]:
     return set()
 
 
+def mount_problem() -> str:
+    """Return why root may not mount for a process alone on this host, in a container for example; empty when it may."""
+    command = ["unshare", "--mount", "--propagation", "slave", "mount", "--bind", "/tmp", "/tmp"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **PLAIN}, timeout=60)
+    return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else ""
+
+
 def wait_until_empty(patterns: list[str], seconds: float) -> None:
     """Wait until nothing is left in control groups; what is after so many seconds is killed."""
     end = time.monotonic() + seconds
@@ -200,15 +209,23 @@ class Supervisor:
         except (xmlrpc.client.Error, http.client.HTTPException) as error:
             raise SupervisorError(f"supervisord gives no sensible answer on {self.socket}: {error!r}") from error
 
-    def confined(self, program: dict[str, Any], **wanted: str) -> dict[str, Any]:
-        """Return a program as supervisord starts it: as root, by the launcher, which then becomes its user."""
+    def launch(self, user: str, **wanted: str) -> list[str]:
+        """Return the words before a command that the launcher, which root starts, runs as a user."""
         if not self.launcher:
             raise SupervisorError(
                 "supervisord of this host was set up by a former version of this collection, which cannot start the "
                 "programs of this one. Run site.yml first: it brings supervisord up to date."
             )
-        words = [f"{key}={value}" for key, value in {"user": program["user"], **wanted}.items()]
-        return {**program, "user": "root", "command": f"{self.launcher} {shlex.join(words)} -- {program['command']}"}
+        return [
+            *shlex.split(self.launcher),
+            *(f"{key}={value}" for key, value in {"user": user, **wanted}.items()),
+            "--",
+        ]
+
+    def confined(self, program: dict[str, Any], **wanted: str) -> dict[str, Any]:
+        """Return a program as supervisord starts it: as root, by the launcher, which then becomes its user."""
+        words = shlex.join(self.launch(program["user"], **wanted))
+        return {**program, "user": "root", "command": f"{words} {program['command']}"}
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, f"{name}.conf")
@@ -291,6 +308,12 @@ class Supervisor:
         with suppress(OSError), open(f"{self.control_groups()}/cgroup.subtree_control", encoding="ascii") as stream:
             return set(stream.read().split())
         return set()
+
+    def can_mount(self) -> bool:
+        """Tell whether supervisord may mount, so that a program can have a /tmp of its own."""
+        with open(f"/proc/{self.call('getPID')}/status", encoding="utf-8") as lines:
+            permitted = next(line.split()[1] for line in lines if line.startswith("CapPrm:"))
+        return bool(int(permitted, 16) & CAP_SYS_ADMIN)
 
     def _forget(self, *names: str) -> None:
         """Stop programs and remove them; supervisord kills one that is not down within its stopwaitsecs."""

@@ -8,17 +8,22 @@ import os
 import pwd
 import runpy
 import shlex
+import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import mount_problem
 from conftest import LAUNCHER
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+MOUNTS = pytest.mark.skipif(os.geteuid() != 0 or bool(mount_problem()), reason="may not mount")
 NOBODY = pwd.getpwnam("nobody")
 SAY = """
 import json, os, socket
@@ -82,6 +87,106 @@ def test_the_account_and_the_group_of_the_directory_connect_and_the_account_repl
         assert subprocess.run([*BY_NOBODY, *attempt], stderr=subprocess.DEVNULL, check=False).returncode
     assert os.path.samestat(found, path.lstat())
     assert os.listdir(sockets) == ["one.sock"]
+
+
+def output(*words: str) -> str:
+    with launch(*words) as process:
+        assert process.stdout
+        said = process.stdout.read()
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.fixture
+def own() -> Iterator[Callable[[str], list[str]]]:
+    """Return what tells the launcher of an app's own places; their directories are gone after the test."""
+    shm = Path(f"/dev/shm/launch-test-{os.getpid()}")
+    with tempfile.TemporaryDirectory(dir="/var/lib") as directory:
+        yield lambda app: ["user=nobody", f"private_tmp={directory}/{app}", f"private_shm={shm}/{app}", "--"]
+    for path in Path("/dev/shm").glob(f"{shm.name}*"):
+        path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
+
+
+PLACES = "/tmp /var/tmp /dev/shm"
+
+
+@MOUNTS
+def test_what_an_app_writes_to_tmp_is_seen_by_all_of_its_programs_and_by_nobody_else(
+    own: Callable[[str], list[str]],
+) -> None:
+    mark = f"launch-test-mark-{os.getpid()}"
+    output(*own("shop"), "sh", "-c", f"for place in {PLACES}; do touch $place/{mark}; done")
+    find = ["sh", "-c", f"ls -d {' '.join(f'{place}/{mark}' for place in PLACES.split())} 2>/dev/null; true"]
+    assert len(output(*own("shop"), *find).split()) == 3
+    assert output(*own("blog"), *find) == output("user=nobody", "--", *find) == ""
+    assert subprocess.run(find, check=True, capture_output=True).stdout == b""
+    closed = [word.partition("=")[2] for word in own("shop")[1:3]]
+    assert subprocess.run([*BY_NOBODY, "ls", *closed], capture_output=True, check=False).stdout == b""
+
+
+@MOUNTS
+def test_an_apps_own_places_are_as_those_of_the_host_and_its_programs_have_no_right_to_mount(
+    own: Callable[[str], list[str]],
+) -> None:
+    assert output(*own("shop"), "stat", "--format=%a %U", *PLACES.split()).split() == ["1777", "root"] * 3
+    found = output(*own("shop"), "findmnt", "--noheadings", "--output=TARGET,FSTYPE,OPTIONS", "--list").splitlines()
+    mounts = {words[0]: words[1:] for words in map(str.split, found)}
+    assert mounts["/dev/shm"][0] == "tmpfs"
+    for place in PLACES.split():
+        assert {"rw", "nosuid", "nodev"} <= set(mounts[place][1].split(","))
+    assert ("noexec" in mounts["/dev/shm"][1].split(",")) == bool(os.statvfs("/dev/shm").f_flag & os.ST_NOEXEC)
+    rights = output(*own("shop"), "grep", "-E", "Cap(Inh|Prm|Eff|Amb)", "/proc/self/status").split()
+    assert set(rights[1::2]) == {"0" * 16}
+    assert subprocess.run([*shlex.split(LAUNCHER), *own("shop"), "umount", "/tmp"], stderr=-3, check=False).returncode
+
+
+@MOUNTS
+def test_what_another_account_has_put_in_the_place_of_an_apps_dev_shm_is_put_aside(
+    own: Callable[[str], list[str]],
+) -> None:
+    above = Path(own("shop")[2].partition("=")[2]).parent
+    for squat in (["mkdir", above], ["ln", "-s", "/etc", above], ["touch", above]):
+        subprocess.run([*BY_NOBODY, *squat], check=True)
+        output(*own("shop"), "touch", "/dev/shm/mine")
+        assert os.listdir(above / "shop") == ["mine"]
+        assert (above.stat().st_uid, stat.S_IMODE(above.lstat().st_mode)) == (0, 0o700)
+        shutil.rmtree(above)
+
+
+# As supervisord, whose /tmp is one that systemd has given to it.
+AS_SUPERVISORD = """
+import os, runpy, sys
+launcher = runpy.run_path(sys.argv[1])
+launcher["leave_mounts"]()
+for place in ("/tmp", "/var/tmp"):
+    launcher["call"]("mount", sys.argv[2].encode(), place.encode(), None, launcher["MS_BIND"], None)
+print(os.listdir("/tmp"), os.listdir("/var/tmp"))
+launcher["host_tmp"]()
+print(sys.argv[3] in os.listdir("/tmp"), "of-supervisord" in os.listdir("/tmp") + os.listdir("/var/tmp"))
+"""
+
+
+@MOUNTS
+def test_a_program_without_a_tmp_of_its_own_has_the_hosts_and_not_that_of_supervisord() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/lib") as directory, tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        given = Path(directory, "systemd-private-test", "tmp")
+        given.mkdir(parents=True)
+        (given / "of-supervisord").touch()
+        words = [shlex.split(LAUNCHER)[-1], str(given), os.path.basename(file.name)]
+        said = subprocess.run(
+            [sys.executable, "-c", AS_SUPERVISORD, *words], check=True, capture_output=True, text=True
+        )
+    assert said.stdout == "['of-supervisord'] ['of-supervisord']\nTrue False\n"
+
+
+@AS_ROOT
+def test_a_program_that_cannot_have_the_tmp_that_it_is_told_does_not_start(own: Callable[[str], list[str]]) -> None:
+    bounded = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    command = [*bounded, *shlex.split(LAUNCHER), *own("shop"), "echo", "started"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "Operation not permitted (unshare), so it cannot have the /tmp that private_tmp says" in done.stderr
+    assert "started\n" not in done.stdout
 
 
 @AS_ROOT

@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.module_utils import supervisor as supervisor_utils
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     Supervisor,
     SupervisorError,
     render_program,
 )
-from conftest import OWNER, wait_until
+from conftest import OWNER, ROOT, wait_until
 
 Program = Callable[..., dict[str, Any]]
 Read = Callable[[str], Any]
@@ -492,6 +494,35 @@ def test_a_program_that_is_stopping_already_can_be_removed(supervisor: Superviso
     supervisor.call("stopProcessGroup", stubborn, False)
     supervisor.remove(stubborn)
     assert supervisor.state(stubborn) == "ABSENT"
+
+
+def test_it_tells_whether_supervisord_may_mount(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/proc/self/status", encoding="utf-8") as lines:
+        permitted = next(int(line.split()[1], 16) for line in lines if line.startswith("CapPrm:"))
+    assert supervisor.can_mount() == bool(permitted >> 21 & 1)
+    bare = subprocess.Popen(["setpriv", "--reuid=65534", "--clear-groups", "sleep", "60"]) if not os.geteuid() else None
+    if bare:
+        try:
+            wait_until(lambda: os.stat(f"/proc/{bare.pid}").st_uid == 65534)
+            with monkeypatch.context() as patch:
+                patch.setattr(supervisor, "call", lambda _method: bare.pid)
+                assert not supervisor.can_mount()
+        finally:
+            bare.kill()
+            bare.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks what root may")
+def test_it_tells_why_a_host_cannot_mount_and_leaves_no_mount(tmp_path: Path) -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    code = "from ansible_collections.baremetal.web.plugins.module_utils.supervisor import mount_problem as problem"
+    command = [sys.executable, "-c", f"{code}; print(problem())"]
+    place = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
+    bounded = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--ambient-caps=-all", *command]
+    said = subprocess.run(bounded, check=True, capture_output=True, text=True, env=place).stdout
+    assert "Operation not permitted" in said
+    supervisor_utils.mount_problem()
+    assert Path("/proc/self/mountinfo").read_text() == before
 
 
 def test_a_refusal_of_supervisord_is_quoted(supervisor: Supervisor) -> None:

@@ -120,6 +120,27 @@ def unasked(tmp_path: Path) -> Iterator[WebUI]:
         yield served
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks what root may")
+def test_no_program_but_the_launcher_of_the_apps_has_the_right_to_mount() -> None:
+    code = (
+        "import os, runpy, sys; sys.path.insert(0, os.path.dirname(sys.argv[1])); "
+        "guarded = runpy.run_path(sys.argv[1]); Subprocess = guarded['Subprocess']; "
+        "Subprocess._prepare_child_fds = lambda process: None; guarded['confine'](); "
+        "process = type('P', (), {'config': type('C', (), {'command': sys.argv[2]})}); "
+        "Subprocess._prepare_child_fds(process); print(open('/proc/self/status').read())"
+    )
+    held = []
+    for command in ("/usr/sbin/nginx -g 'daemon off;'", f"python -I -S {GUARDED.parent}/launch.py user=shop -- serve"):
+        said = subprocess.run(
+            [sys.executable, "-c", code, str(GUARDED), command], check=True, capture_output=True, text=True
+        ).stdout
+        rights = [int(line.split()[1], 16) >> 21 & 1 for line in said.splitlines() if line[:6] in ("CapPrm", "CapEff")]
+        held.append(rights)
+    with open("/proc/self/status", encoding="ascii") as lines:
+        ours = [int(line.split()[1], 16) >> 21 & 1 for line in lines if line[:6] in ("CapPrm", "CapEff")]
+    assert held == [[0, 0], ours]
+
+
 def test_the_buttons_of_its_own_pages_work(web: WebUI) -> None:
     assert web.ask()[0] == 200
     for evidence in (

@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""supervisord with a guard in front of its web UI, and with a control group for each of its processes.
+"""supervisord with a guard in front of its web UI, and with a control group and few rights for each of its processes.
 
 Usage: guarded_supervisord.py UNIT NAMES ARGUMENT...
 
@@ -11,10 +11,12 @@ supervisord's own. The guard stands before everything that listens on TCP; the u
 mode says who may use it.
 """
 
+import ctypes
 import hmac
 import ipaddress
 import os
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -46,6 +48,10 @@ HEADERS = {
 }
 STATUSES = {**http_server.http_request.responses, 421: "Misdirected Request", 429: "Too Many Requests"}
 ESTABLISHED = "01"
+
+LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
+CAPABILITY_VERSION = 0x20080522
+CAP_SYS_ADMIN = 1 << 21
 
 
 class Refused(Exception):
@@ -258,6 +264,29 @@ class PasswordHandler(supervisor.http.supervisor_auth_handler):
         request.channel.close_when_done()
 
 
+def forgo_mounts():
+    """Give up the right to mount; under NoNewPrivileges no program brings it back."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    libc.capget(header, sets)
+    for index in range(3):  # effective, permitted, inheritable
+        sets[index] &= ~CAP_SYS_ADMIN
+    if libc.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "it cannot give up the right to mount")
+
+
+def confine():
+    """Let no program have the right to mount but the launcher of the apps, which gives each app a /tmp of its own."""
+    prepare = Subprocess._prepare_child_fds
+
+    def prepared(process):
+        prepare(process)
+        if LAUNCHER not in shlex.split(process.config.command):
+            forgo_mounts()
+
+    Subprocess._prepare_child_fds = prepared
+
+
 def track(groups):
     """Give each process a control group before it becomes its program, and end what it leaves there."""
     prepare, finish = Subprocess._prepare_child_fds, Subprocess.finish
@@ -302,6 +331,7 @@ if __name__ == "__main__":
     Server.names |= {name.lower() for name in sys.argv.pop(1).split(",") if name}
     supervisor.http.supervisor_af_inet_http_server = Server
     supervisor.http.supervisor_auth_handler = PasswordHandler
+    confine()
     control_groups = divided(unit) if unit else None
     if control_groups:
         track(control_groups)
