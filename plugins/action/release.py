@@ -47,6 +47,7 @@ def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
         "entrypoint": app["entrypoint"],
         "program": {**app["program"], "environment": {}},
         "limits": app["limits"],
+        "private_tmp": app["private_tmp"],
         "programs": app["programs"],
         "hooks": app["hooks"],
         "health": {

@@ -191,7 +191,23 @@ class Activation:
         listens = program["name"] == self.name and not self.endpoint["port"] and self.home.has_own_socket(self.release)
         own = {"socket": self.home.socket(self.release)} if listens else {}
         own |= {key: str(value) for key, value in sorted(program["limits"].items()) if value}
+        own |= self._tmp()
         return render_program(self.supervisor.confined(program, **own), self.supervisor.log_directory)
+
+    def _tmp(self) -> dict[str, str]:
+        """Return what tells the launcher which /tmp the release sees."""
+        private = self.description.get("private_tmp")
+        if private is None:  # of a former version of this collection: as supervisord
+            return {}
+        return {"private_tmp": self.home.private, "private_shm": self.home.shm} if private else {"private_tmp": "no"}
+
+    def _unit(self, user: str, **more: Any) -> Unit:
+        """Return the unit of a command: as the app's user it sees the /tmp of the app, as another one the host's."""
+        if user != self.description["user"]:
+            return Unit(self.home.name, user, private=False, **more)
+        if not (tmp := self._tmp()):
+            return Unit(self.home.name, user, **more)
+        return Unit(self.home.name, user, private=False, launcher=self.supervisor.launch("root", **tmp), **more)
 
     # How it is
 
@@ -264,7 +280,7 @@ class Activation:
             venv.run(
                 ["/bin/sh", "-c", f"exec {command}"],
                 "The check of the entrypoint",
-                Unit(self.home.name, self.description["user"], confined=True),
+                self._unit(self.description["user"], confined=True),
                 self.environment(),
                 CHECK_SECONDS,
                 directory=self.server()["directory"],
@@ -314,7 +330,7 @@ class Activation:
                 venv.run(
                     ["/bin/sh", "-c", hook["command"]],
                     f"The hook {hook['name']} of {kind}",
-                    Unit(self.home.name, user, binds, private=user == self.description["user"]),
+                    self._unit(user, binds=binds),
                     self._environment_of(user),
                     hook["timeout"],
                     directory=os.path.join(self.home.release(self.release), "app"),

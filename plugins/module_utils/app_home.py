@@ -33,6 +33,8 @@ AUDIT_LOG = "releases.log"
 DATA = "data"
 SHARED = "shared"
 BUILD_HOME = "/var/cache/wsgi-build"
+# The /dev/shm of each app is in here; the launcher makes it, for it is gone after a reboot.
+SHM = "/dev/shm/baremetal-web"
 # Releases before this layout listen in the directory "run", which their app can write.
 SOCKETS_LAYOUT = 7
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -47,7 +49,11 @@ class ReleaseError(Exception):
         super().__init__(readable(text))
 
 
-class ForeignDataError(ReleaseError):
+class UnfitHostError(ReleaseError):
+    """The host cannot do what the app asks for, and no run changes that."""
+
+
+class ForeignDataError(UnfitHostError):
     """The data of an app belongs to another account than the one that it is to run as."""
 
 
@@ -115,6 +121,9 @@ class Home:
         self.sockets = os.path.join(self.path, "sockets")
         self.slots = os.path.join(self.path, "slots")
         self.data = os.path.join(self.path, DATA)
+        # What stands in the place of /tmp, /var/tmp and /dev/shm.
+        self.private = os.path.join(self.path, "private")
+        self.shm = os.path.join(SHM, name)
         # All links stand in root's directories, where the app cannot put anything in their way.
         self.current_link = os.path.join(self.path, "current")
         self.current_socket = os.path.join(self.path, "current.sock")
@@ -129,6 +138,7 @@ class Home:
             notes.note_directory(os.path.dirname(self.path))
             notes.note_app(self.path, user)
             notes.note_directory(BUILD_HOME, owned=True)
+            notes.note("tree", SHM)
         make_directory(os.path.dirname(self.path), 0o755)
         make_directory(self.path, 0o751, 0, app_gid)
         for path in (self.releases, self.slots):

@@ -87,6 +87,7 @@ class Removal:
                 else:
                     self._delete(path)
             self._delete(os.path.join(BUILD_HOME, name))
+            self._delete(Home(name, os.path.dirname(home)).shm)
             if alone:
                 self.account(user)
             if any(path.startswith(f"{home}/") for path in self.kept):

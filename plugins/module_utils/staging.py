@@ -53,6 +53,7 @@ def release_id(app: dict[str, Any], source_digest: str, files: dict[str, str]) -
         "python": app["python"],
         "program": app["program"],
         "limits": app["limits"],
+        "private_tmp": app["private_tmp"],
         "programs": app["programs"],
         "shared": app["shared"],
         "hooks": app["hooks"],

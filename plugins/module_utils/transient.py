@@ -14,7 +14,7 @@ import pwd
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ class Unit(NamedTuple):
     binds: Mapping[str, str] = {}  # directories, and those that stand in their place
     private: bool = True  # a /tmp of its own
     confined: bool = False  # no program gives it more rights than the account has
+    launcher: Sequence[str] = ()  # words before the command, for another /tmp; they run as root
 
     @property
     def services(self) -> str:
@@ -82,7 +83,7 @@ def _as_account(unit: Unit | None) -> list[str]:
         return []
     group = pwd.getpwnam(unit.user).pw_gid
     confined = ["--no-new-privs"] if unit.confined else []
-    return ["setpriv", f"--reuid={unit.user}", f"--regid={group}", "--init-groups", *confined, "--"]
+    return [*unit.launcher, "setpriv", f"--reuid={unit.user}", f"--regid={group}", "--init-groups", *confined, "--"]
 
 
 def _prefix(unit: Unit | None, seconds: float) -> list[str]:

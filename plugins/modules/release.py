@@ -241,9 +241,9 @@ from ansible_collections.baremetal.web.plugins.module_utils import wheels
 from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, mutex
 from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     SLOTS,
-    ForeignDataError,
     Home,
     ReleaseError,
+    UnfitHostError,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
 from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
@@ -259,6 +259,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     Supervisor,
     SupervisorError,
     host_controllers,
+    mount_problem,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 
@@ -292,6 +293,24 @@ def said(error: Exception, path: str) -> str:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return f"{error}. The disk of {path} is full. Make room, or lower releases.keep, and run again"
     return str(error)
+
+
+def refuse_private_tmp(app: dict[str, Any]) -> None:
+    """Refuse an app whose programs would not start, because nothing can be mounted for them alone."""
+    problem = mount_problem()
+    if problem and app["private_tmp"]:
+        raise UnfitHostError(
+            f"private_tmp is true, and this host cannot give the app a /tmp of its own: {problem}. A container needs "
+            "CAP_SYS_ADMIN, and no profile of AppArmor that denies mount. Or set private_tmp: false, and the app "
+            "shares /tmp, /var/tmp and /dev/shm with all accounts of the host"
+        )
+    # Before the first run there is none. Where nobody can mount, supervisord has the host's /tmp anyway.
+    with suppress(SupervisorError):
+        if not problem and not Supervisor().can_mount():
+            raise ReleaseError(
+                "supervisord of this host may not mount, which private_tmp needs: it was set up by a former version of "
+                "this collection. Run site.yml first: it brings supervisord up to date"
+            )
 
 
 class Worker:
@@ -328,6 +347,7 @@ class Worker:
         home = self.home
         home.refuse_data_of_another(self.app["user"])
         refuse_limits(self.app)
+        refuse_private_tmp(self.app)
         same = [*home.same(self.release), *([home.current] if home.current in home.same(self.release) else [])]
         release = same[-1] if same else self.release
         # One that runs is never built again, though its manifest may be broken.
@@ -733,7 +753,7 @@ def main() -> None:
     except REFUSALS as error:
         answer = {"msg": said(error, worker.home.path)}
         # In check mode a host may lack what a run brings before.
-        unknown = module.check_mode and phase == "inspect" and not isinstance(error, ForeignDataError)
+        unknown = module.check_mode and phase == "inspect" and not isinstance(error, UnfitHostError)
     if "msg" in answer:
         if unknown:
             module.exit_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import grp
 import hashlib
 import importlib
@@ -521,6 +522,7 @@ def description(
         "stats_port": 0,
         "program": program("shop", command=command, directory="$release/app", log_name="shop"),
         "limits": {"memory": 0, "processes": 0, "open_files": 0},
+        "private_tmp": False,  # a release of the tests may itself be in /tmp
         "programs": [],
         "hooks": NO_HOOKS,
         "health": {
@@ -531,6 +533,14 @@ def description(
         "check": "/bin/true",
         "supervisorctl": f"{sys.executable} -m supervisor.supervisorctl -c {supervisord}",
     }
+
+
+def own_shm() -> str:
+    """Return the place that the tests have in the place of the apps' own in /dev/shm; nothing is there yet."""
+    place = f"/dev/shm/baremetal-web-tests-{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
 
 
 # Keeps what it is asked to do later, for the test to do it: one argument on each line.
@@ -549,6 +559,7 @@ def shop(
     """Return the app on a host with a running supervisord, and with stand-ins in the place of systemd."""
     monkeypatch.setattr(activation, "LEAST_WARM_SECONDS", 0.05)
     monkeypatch.setattr(app_home, "BUILD_HOME", str(tmp_path / "build"))
+    monkeypatch.setattr(app_home, "SHM", own_shm())
     stand_ins.add("systemd-run", SYSTEMD_RUN)
     stand_ins.add("systemctl")
     stand_ins.add("busctl")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
     Supervisor,
     SupervisorError,
+    mount_problem,
     render_program,
 )
 from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
-from conftest import NO_HOOKS, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
+from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
 # What a release consists of.
 
@@ -513,6 +516,53 @@ def test_hooks_run_in_the_code_with_the_environment_in_their_order_and_as_their_
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a command as another user")
+def test_the_server_the_programs_and_the_hooks_of_a_release_have_the_same_tmp(shop: Shop) -> None:
+    words = f"private_tmp={shop.home.private} private_shm={shop.home.shm} -- "
+    worker = {"name": "worker", "command": "work", "number": 1, "stop_timeout": 5}
+    for private, wanted in ((True, words), (False, "private_tmp=no -- ")):
+        shop.description["private_tmp"] = private
+        shop.lay(A if private else B, programs=[worker])
+        activation = shop.activation(A if private else B)
+        for program in (activation.server(), *activation.background()):
+            assert f" {wanted}" in activation.text(program)
+        launcher = activation._unit(OWNER).launcher
+        assert " ".join(launcher).endswith(f" user=root {wanted.strip()}")
+        assert not activation._unit(OWNER).private
+        # Root's hook opens nothing where the app can put a link.
+        assert activation._unit("nobody").launcher == ()
+        assert not activation._unit("nobody").private
+    del shop.description["private_tmp"]
+    shop.lay(C)
+    assert "private" not in shop.activation(C).text(shop.activation(C).server())
+    assert shop.activation(C)._unit(OWNER).private
+
+
+@pytest.mark.skipif(bool(mount_problem()), reason="may not mount")
+def test_hooks_and_the_check_write_to_the_tmp_of_the_app_and_another_users_to_the_hosts(shop: Shop) -> None:
+    mark = f"by-a-hook-{os.getpid()}"
+    write = " && ".join(f"touch {place}/{mark}" for place in ("/tmp", "/var/tmp", "/dev/shm"))
+    shop.description["private_tmp"] = True
+    seen = f"test ! -e /tmp/{mark} && touch /tmp/{mark}.host"
+    hooks = {"migrate": [hook(f"{write} && echo $APP_RELEASE > said"), hook(seen, "other", user="nobody")]}
+    shop.lay(A, hooks=hooks, check=f"test -e /tmp/{mark} -a -e /dev/shm/{mark}")
+    with pytest.raises(ReleaseError):
+        shop.activation(A).check()
+    try:
+        shop.activation(A).hooks("migrate", run_once=False)
+        assert os.path.exists(f"/tmp/{mark}.host")
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(f"/tmp/{mark}.host")
+    shop.activation(A).check()
+    assert Path(shop.home.release(A), "app", "said").read_text() == f"{A}\n"
+    for place in (f"{shop.home.private}/tmp", f"{shop.home.private}/var-tmp", shop.home.shm):
+        assert os.listdir(place) == [mark]
+        assert stat.S_IMODE(os.stat(place).st_mode) == 0o1777
+    for above in (shop.home.private, os.path.dirname(shop.home.shm)):
+        assert stat.S_IMODE(os.stat(above).st_mode) == 0o700
+    assert not any(os.path.exists(f"{place}/{mark}") for place in ("/tmp", "/var/tmp", "/dev/shm"))
+
+
 def test_a_hook_runs_as_the_user_that_it_names(shop: Shop) -> None:
     shop.lay(A, hooks={"migrate": [hook("test $(id -un) = nobody", user="nobody")]})
     assert shop.activation(A).hooks("migrate", run_once=False)

@@ -67,6 +67,7 @@ class Host:
             "python": {"version": "auto", "requirements": "", "source_builds_enabled": False},
             "shared": {"directories": [], "files": []},
             "limits": described.get("limits", {}),
+            "private_tmp": changes.get("private_tmp", False),
         }
         environment = base64.b64encode(json.dumps(changes.get("environment", {})).encode()).decode()
         manifest = {"app": "shop", "version": version, "commit": "", "description": described}
@@ -854,6 +855,9 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
                 raise module.SupervisorError("there is no supervisord yet")
             return self.offered
 
+        def can_mount(self) -> bool:
+            return True
+
     monkeypatch.setattr(module, "Supervisor", Supervisor)
     monkeypatch.setattr(module, "host_controllers", set)
     before = host.shop.picture()
@@ -870,6 +874,31 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
     assert not host.inspect(A, **change)["failed"]
     Supervisor.offered = frozenset({"memory", "pids"})
     assert not host.inspect(A, **change)["failed"]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_host_that_cannot_mount_refuses_a_tmp_of_the_apps_own_before_anything_is_made(
+    host: Host, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    monkeypatch.setattr(module, "mount_problem", lambda: "unshare: Operation not permitted")
+    before = host.shop.picture()
+    answer = host.inspect(A, private_tmp=True, check_mode=check_mode)
+    assert answer["failed"]
+    for word in ("private_tmp is true", "unshare: Operation not permitted", "CAP_SYS_ADMIN", "set private_tmp: false"):
+        assert word in answer["msg"]
+    assert host.shop.picture() == before
+    assert not host.inspect(A, private_tmp=False)["failed"]
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_supervisord_that_may_not_mount_yet_is_brought_up_to_date_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    monkeypatch.setattr(module, "mount_problem", lambda: "")
+    monkeypatch.setattr(host.shop.supervisor, "can_mount", lambda: False)
+    answer = host.inspect(A, private_tmp=private)
+    assert answer["failed"]
+    assert "Run site.yml first" in answer["msg"]
 
 
 def test_open_files_are_limited_on_every_host(host: Host) -> None:

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
+from ansible_collections.baremetal.web.plugins.module_utils import app_home, ledger
 from ansible_collections.baremetal.web.plugins.module_utils import removal as removal_utils
 from ansible_collections.baremetal.web.plugins.module_utils.files import read_state
 from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger, freeze
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
 from ansible_collections.baremetal.web.plugins.module_utils.web_server import WEB_SERVERS
 from ansible_collections.baremetal.web.plugins.modules import removal as module
-from conftest import StandIns, Systemd
+from conftest import StandIns, Systemd, own_shm
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 
@@ -81,6 +81,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
     monkeypatch.setattr(removal_utils, "UNIT_DIRECTORY", str(host.units))
     monkeypatch.setattr(removal_utils, "SYSUSERS", str(host.sysusers / "baremetal-*.conf"))
     monkeypatch.setattr(removal_utils, "BUILD_HOME", str(host.place / "cache"))
+    monkeypatch.setattr(app_home, "SHM", own_shm())
     monkeypatch.setattr(removal_utils, "CRONTABS", (str(host.crontabs),))
     monkeypatch.setattr(removal_utils, "LOGS", str(host.place / "logs"))
     servers = [server._replace(directory=f"{host.place}{server.directory}") for server in WEB_SERVERS]
@@ -154,6 +155,22 @@ def test_what_was_kept_for_the_builds_of_an_app_goes_with_it(remove: Remove, hos
         (host.place / "cache" / name / ".cache").mkdir(parents=True)
     assert str(host.place / "cache" / "shop") in remove("app", "shop")["removed"]
     assert [path.name for path in (host.place / "cache").iterdir()] == ["api"]
+
+
+def test_what_an_app_has_in_the_place_of_tmp_and_dev_shm_goes_with_it(
+    remove: Remove, host: Host, shop: Path, api: Path
+) -> None:
+    for home in (shop, api):
+        for directory in (home / "private" / "tmp", Path(app_home.SHM) / home.name):
+            directory.mkdir(parents=True)
+            (directory / "file").touch()
+    remove("app", "shop")
+    assert not (shop / "private").exists()
+    assert os.listdir(app_home.SHM) == ["api"]
+    assert (api / "private" / "tmp" / "file").exists()
+    note("tree", app_home.SHM)
+    remove("everything")
+    assert not os.path.exists(app_home.SHM)
 
 
 def test_an_app_goes_with_its_data_when_told(remove: Remove, shop: Path) -> None:

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,11 +28,12 @@ from unittest import mock
 import pytest
 import yaml
 
+from ansible_collections.baremetal.web.plugins.module_utils.app_home import SHM, Home
 from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
 from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import filled
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor
+from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, mount_problem
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
-from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
+from conftest import GROUP, LAUNCHER, OWNER, ROOT, own_shm, run_ansible, wait_until
 from conftest import listens as unix_listens
 
 Text = Callable[[str], str]
@@ -194,6 +196,7 @@ RENDERINGS = {
         {"python_path": {"name": "tools", "directories": ["PLACE/tools/bin", "PLACE/apps/*/bin"]}},
     ),
     "app-run": Rendering("wsgi/templates/usr/local/bin/app-run.j2", {"wsgi_root": "/srv/wsgi"}),
+    "apps-tmp": Rendering("wsgi/templates/etc/tmpfiles.d/baremetal-web.conf.j2", {"wsgi_root": "/srv/wsgi"}),
     "apps-path": Rendering("wsgi/templates/etc/profile.d/baremetal-web-apps.sh.j2"),
     "supervisord": Rendering(SUPERVISORD, supervisord()),
     "supervisord-password": Rendering(SUPERVISORD, supervisord(supervisor_web_password=PASSWORD)),
@@ -968,6 +971,60 @@ def test_a_command_runs_as_the_apps_user_with_the_releases_environment(
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "nobody"
     assert (done.stdout, done.stderr) == (f"{user} {tmp_path}/shop/releases/1/app a  b 2 none\n", "")
     assert done.returncode == 7
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or bool(mount_problem()), reason="may not mount")
+def test_a_command_that_root_starts_sees_the_tmp_of_the_app(text: Text) -> None:
+    shm, mark = own_shm(), f"app-run-{os.getpid()}"
+    assert os.path.dirname(Home("shop", "/srv/wsgi").shm) == SHM
+    with tempfile.TemporaryDirectory(dir="/var/lib") as directory:
+        os.chmod(directory, 0o755)
+        home = Path(directory, "shop")
+        for place in ("current", "current/app", "data"):
+            (home / "releases" / "1" if place == "current" else home / place).mkdir(parents=True, exist_ok=True)
+            if place == "current":
+                (home / "current").symlink_to("releases/1")
+        shutil.chown(home / "data", "nobody")
+        (home / "current" / "environment").write_text("export PATH=/usr/bin:/bin\n")
+        config = Path(directory, "supervisord.conf")
+        config.write_text(f"[baremetal]\nlauncher = {LAUNCHER}\n")
+        script = text("app-run").replace("/etc/supervisord/supervisord.conf", str(config))
+        script = script.replace(SHM, shm).replace("/srv/wsgi", directory)
+
+        def run(command: str, private: bool) -> str:
+            said = json.dumps({"description": {"private_tmp": private}}, indent=1)
+            (home / "current" / "release.json").write_text(said)
+            words = ["sh", "-c", script, "app-run", "shop", "sh", "-c", command]
+            return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+        assert run(f"touch /tmp/{mark} /dev/shm/{mark}; id -un", private=True) == "nobody\n"
+        assert os.listdir(home / "private" / "tmp") == os.listdir(f"{shm}/shop") == [mark]
+        assert run(f"test ! -e /tmp/{mark} && id -un", private=False) == "nobody\n"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-tmpfiles"), reason="systemd is not installed")
+def test_the_tmp_of_an_app_is_emptied_at_boot_and_old_files_go_and_nothing_else_does(
+    text: Text, tmp_path: Path
+) -> None:
+    own = tmp_path / "srv/wsgi/shop"
+    kept = [own / "data/file", own / "private/var-tmp/new"]
+    for path in (*kept, own / "private/tmp/file", own / "private/tmp/.hidden/file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    config = tmp_path / "apps.conf"
+    # Nobody can set back when a file was changed.
+    config.write_text(text("apps-tmp").replace("10d", "1ms").replace("root root", "- -"))
+    time.sleep(0.05)
+    for words, left in ((["--clean"], [own / "private/tmp"]), (["--remove"], [own / "private/tmp"])):
+        done = subprocess.run(
+            ["systemd-tmpfiles", *words, f"--root={tmp_path}", str(config)], check=True, capture_output=True, text=True
+        )
+        assert done.stderr == ""
+        assert all(path.exists() for path in (*kept, *left))
+        assert os.listdir(own / "private/tmp") == []
+    subprocess.run(["systemd-tmpfiles", "--remove", "--boot", f"--root={tmp_path}", str(config)], check=True)
+    assert not (own / "private/tmp").exists()
+    assert all(path.exists() for path in kept)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,13 @@ def test_supervisord_may_do_nothing_more_than_take_low_ports(host: Host) -> None
     )
     assert of_nginx & 1 << 10
     assert of_app == of_nginx
+    # Only the launcher of the apps keeps the right to mount (21), until it becomes the app.
+    for process in (pid(host, "nginx"), HELLO.master(host)):
+        for right in ("CapPrm", "CapEff"):
+            status = host.file(f"/proc/{process}/status").content_string
+            assert not int(re.search(rf"{right}:\s+(\w+)", status)[1], 16) >> 21 & 1  # type: ignore[index]
+    said = host.check_output("systemd-analyze security --no-pager supervisord-baremetal | tail -1")
+    assert float(re.findall(r"(\d+\.\d)", said)[0]) <= 5.0
 
 
 def test_logs_are_where_nginx_writes_them(host: Host, client: Host) -> None:

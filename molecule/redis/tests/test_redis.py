@@ -362,6 +362,26 @@ def test_what_a_program_leaves_behind_ends_with_it(host: Host, how: str) -> None
     assert strangers(host) == []
 
 
+def test_each_app_has_a_tmp_of_its_own_that_its_programs_hooks_and_releases_share(host: Host) -> None:
+    places = ("/tmp", "/var/tmp", "/dev/shm")
+    host.check_output("/usr/local/bin/app-run jobs touch /tmp/by-jobs /var/tmp/by-jobs /dev/shm/by-jobs")
+
+    def seen(app: App, program: str, place: str) -> set[str]:
+        """Return what a program sees; its own account alone may ask for that."""
+        command = f"runuser -u wsgi-{app.name} -- ls /proc/{pid(host, program)}/root{place}"
+        return set(host.check_output(command).splitlines())
+
+    for place in places:
+        of_jobs = seen(JOBS, JOBS.program(host), place)
+        assert of_jobs == seen(JOBS, f"{JOBS.program(host)}.rq", place) >= {"by-jobs"}
+        assert not of_jobs & seen(NEAR, NEAR.program(host), place)
+        assert "by-jobs" not in host.file(place).listdir()
+    # Of the releases that went live before, and again.
+    assert len([name for name in seen(JOBS, JOBS.program(host), "/tmp") if name.startswith("of-")]) == 2
+    for user in ("wsgi-near", "ops"):
+        assert host.run("runuser -u %s -- ls /srv/wsgi/jobs/private /dev/shm/baremetal-web", user).stdout == ""
+
+
 def test_no_task_is_lost_and_no_process_left_by_a_restart_of_supervisord(host: Host) -> None:
     before = left(host)
     send(host, 4, 4)
@@ -392,3 +412,4 @@ def test_a_removal_that_is_told_to_takes_everything(host: Host) -> None:
     left = {path for path in after.keys() - before.keys() if not path.startswith(LEFT_BY_OTHERS)}
     assert left == set()
     assert not host.file(DATA).exists
+    assert not host.file("/dev/shm/baremetal-web").exists
