@@ -115,6 +115,7 @@ all:
         source: {path: SOURCE}
         entrypoint: echo:wsgi
         server: {workers: "{{ ansible_facts['processor_vcpus'] }}"}
+        environment: {URL: "postgres://me:hunter2@{{ db_hots }}/shop", FINE: "{{ 1 + 1 }}"}
 """
 CHECK = """
 - hosts: all
@@ -134,3 +135,7 @@ def test_a_fact_in_an_entry_is_refused_with_what_to_write(tmp_path: Path) -> Non
     assert "The description of the apps of web1 cannot be worked out" in said
     assert "no attribute 'processor_vcpus'" in said.replace("''", "'").replace("\\'", "'")
     assert "such as server.workers: auto" in said
+    assert "wsgi_apps[shop].server.workers has {{ ansible_facts[" in said
+    assert "wsgi_apps[shop].environment.URL has {{ db_hots }} (" in said
+    assert "environment.FINE" not in said
+    assert "hunter2" not in said.partition("cannot be worked out")[2]
