@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 from ansible_collections.baremetal.web.plugins.module_utils.trees import DEEPEST
 
 LONGEST = 2048  # bytes of a path: hosts put their own directory before it, and Linux takes 4096
+LONGEST_PART = 255
 PIECE = 1 << 20
 ROOM = 2048  # bytes of headers for each member
 FILE, DIRECTORY, LINK, HARD_LINK = "file", "directory", "link", "hard link"
@@ -56,6 +57,11 @@ class Bounds:
             raise ArchiveError(
                 f"{name[:60]!r}… has {len(parts)} parts and {len(name)} signs. Hosts take {DEEPEST} parts and "
                 f"{LONGEST} bytes. Use a shorter path."
+            )
+        if longest := next((part for part in parts if len(os.fsencode(part)) > LONGEST_PART), ""):
+            raise ArchiveError(
+                f"{longest[:60]!r}… is a name of {len(os.fsencode(longest))} bytes. Linux takes {LONGEST_PART}. Use a "
+                "shorter name."
             )
         self._number += 1
         self._bytes += size

@@ -573,6 +573,7 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
         if found is None or not os.path.isdir(found):
             yield f"source.path {value!r} is no directory on the controller {_looked_in(search)}"
     elif kind == "git":
+        yield from _repository_problems(value["repo"])
         signers = value["signers"]
         if signers and not os.path.isfile(find_path(signers, search) or ""):
             yield f"source.git.signers {signers!r} is no file on the controller {_looked_in(search)}"
@@ -583,6 +584,18 @@ def _source_problems(app: Mapping[str, Any], search: list[str]) -> Iterator[str]
                 f"python.requirements names {requirements!r}, which is no file on the controller {_looked_in(search)}; "
                 f"a wheel does not bring its own, so put it there, {way_out}"
             )
+
+
+def _repository_problems(repo: str) -> Iterator[str]:
+    """Find what git would take for something else than the repository that is meant."""
+    shown = without_credentials(repo)
+    if repo.startswith("git+"):
+        yield f"source.git.repo is {shown!r}, as pip writes it; git takes it without git+: {shown[4:]}"
+    elif repo and not os.path.isabs(repo) and ":" not in repo and not os.path.isdir(repo):
+        yield (
+            f"source.git.repo is {shown!r}, which is no directory on the controller (looked in {os.getcwd()}); an "
+            "address starts with https:// or ssh://, or with git@HOST:"
+        )
 
 
 def _empty_problems(place: str, value: Any) -> Iterator[str]:

@@ -78,6 +78,13 @@ _LOCAL = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH) ", re.MULTILINE)
 
 
+# Files that often are what somebody meant.
+_REQUIREMENTS = re.compile(
+    r"^(?:[^/]+/)?(?:pyproject\.toml|[^/]*requirements[^/]*\.(?:txt|in|lock))$|^requirements/[^/]+\.(?:txt|in)$",
+    re.IGNORECASE,
+)
+
+
 class UnreachableError(AnsibleError):
     """A source that is elsewhere cannot be had."""
 
@@ -147,6 +154,8 @@ class Tree:
             "archive": "The archive has no such file. Pack one into it",
         }.get(self._kind, "Create it")
         way_out = f" It has {others[0]}: {other_format(others[0])}" if others else ""
+        if near := [file for file in self._files if _REQUIREMENTS.search(file)]:
+            way_out += f" It has {', '.join(near[:3])}, which python.requirements may name."
         return (
             f"python.requirements names {name!r}, which the source does not have.{way_out} {why}, or name a file of "
             'the controller in python.requirements_path. For an app without dependencies set requirements: "".'
@@ -270,6 +279,8 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
             about |= _from_archive(_fetch(source["archive"], search, work, bounds), root, bounds)
         else:
             about |= _from_wheel(_fetch(source["wheel"], search, work, bounds), root, bounds)
+        if not about["files"]:
+            raise AnsibleError("the source has no files, so there is no app in it. Correct source, or add the files.")
         if not source.get("lfs_pointers_enabled"):
             _refuse_pointers(source, about)
     about["digest"] = _digest(about["root"], about["files"])

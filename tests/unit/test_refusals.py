@@ -88,6 +88,13 @@ REFUSED = [
     ("python.version", 3.1, ["'3.1'", "in quotes", "3.10"]),
     ("source", {"path": ""}, ["source.path is empty"]),
     ("source", {"git": {"repo": ""}}, ["source.git.repo is empty"]),
+    (
+        "source",
+        {"git": {"repo": "git+https://me:hunter2@x/a.git"}},
+        ["is 'git+https://x/a.git'", "git+: https://x/a.git"],
+    ),
+    ("source", {"git": {"repo": "github.com/a/b"}}, ["source.git.repo is 'github.com/a/b'", "https://"]),
+    ("source", {"git": {"repo": "~/b"}}, ["source.git.repo is '~/b'", "no directory"]),
     ("source", {"git": {"repo": "/r", "version": ""}}, ["source.git.version is empty"]),
     ("source", {"git": {"repo": "/r", "version": 1.10}}, ["source.git.version is the number 1.1", "in quotes"]),
     ("source", {"git": {"repo": "/r", "version": 2024}}, ["source.git.version is the number 2024", "in quotes"]),

@@ -995,6 +995,34 @@ def test_a_lock_of_another_tool_gets_the_command_that_makes_requirements_of_it(
     assert command in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pyproject.toml", "It has pyproject.toml, which python.requirements may name. Create"),
+        ("requirements/prod.txt", "It has requirements/prod.txt, which"),
+        ("backend/requirements.txt", "It has backend/requirements.txt, which"),
+        ("Requirements.txt", "It has Requirements.txt, which"),
+        ("requirements-dev.in", "It has requirements-dev.in, which"),
+        ("docs/what/requirements.txt", "does not have. Create"),
+    ],
+)
+def test_a_file_that_may_be_meant_is_named(tree: Path, name: str, said: str) -> None:
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_text("flask\n")
+    entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app"}
+    (problem,) = app_problems([entry], None, names=["web1"])
+    assert said in problem
+
+
+def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "empty" / "__pycache__" / "x.pyc").touch()
+    source = {"path": str(tmp_path / "empty")}
+    entry = {"name": "shop", "source": source, "entrypoint": "shop:app", "python": {"requirements": ""}}
+    (problem,) = app_problems([entry], None, names=["web1"])
+    assert problem.startswith("app shop: the source has no files, so there is no app in it")
+
+
 def test_hosts_with_a_wheelhouse_are_not_sent_to_an_address(tree: Path) -> None:
     line = f"a @ https://x.example/a-1-py3-none-any.whl --hash=sha256:{'a' * 64}\n"
     (tree / "requirements.txt").write_text(line)
