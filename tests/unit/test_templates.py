@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from unittest import mock
 
+import jinja2
 import pytest
 import yaml
 
@@ -185,6 +186,10 @@ RENDERINGS = {
     },
     "apache": Rendering("apache/templates/etc/apache2/conf-enabled/zz-baremetal-web.conf.j2"),
     "apache-unit": Rendering("apache/templates/etc/systemd/system/httpd.service.d/baremetal-web.conf.j2"),
+    "apache-slots": Rendering(
+        "apache/templates/etc/apache2/sites-enabled/site.conf.j2",
+        apache_site(nginx_site(slots("shop"), slots("api-2.x", "/api"))),
+    ),
     "apache-site": Rendering("apache/templates/etc/apache2/sites-enabled/site.conf.j2", apache_site(FRONT)),
     "apache-shared": Rendering(
         "apache/templates/etc/apache2/sites-enabled/site.conf.j2",
@@ -420,6 +425,27 @@ def test_requests_go_to_the_alternative_servers_while_its_file_exists(text: Text
             f"unix:/srv/{name}/current.sock max_fails=0 backup",
         ]
         assert ["keepalive", "64"] in words
+
+
+@pytest.mark.parametrize(("server", "name"), [("nginx", "site-slots"), ("apache", "apache-slots")])
+def test_a_site_that_is_tried_by_itself_keeps_the_locations_that_are_described(
+    text: Text, server: str, name: str
+) -> None:
+    tasks = yaml.safe_load((ROOT / "roles" / server / "tasks" / "sites.yml").read_text())
+    (task,) = (task for one in tasks for task in one.get("rescue", []) if "baremetal.web.service_config" in task)
+    environment = jinja2.Environment()
+    environment.filters |= {"flatten": lambda lists: itertools.chain(*lists), "regex_escape": re.escape}
+
+    def keeps(*names: str) -> str:
+        sites = [{"locations": [{"name": name} for name in names]}]
+        (variable, expression), *_others = task["vars"].items()
+        known = environment.compile_expression(expression.strip("{} \n"))(nginx_sites=sites, apache_sites=sites)
+        pattern = task["baremetal.web.service_config"]["keeps"]
+        return environment.from_string(pattern).render({variable: [*known]})
+
+    assert len(set(re.findall(keeps("shop", "api-2.x"), text(name), re.MULTILINE))) == 2
+    assert len(set(re.findall(keeps("shop", "api"), text(name), re.MULTILINE))) == 1
+    assert re.findall(keeps("sho", "other"), text(name), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize(
