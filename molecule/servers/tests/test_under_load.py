@@ -20,7 +20,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "app sync: stage: http://127.0.0.1:9/sync.tar.gz cannot be fetched",
     ),
     "looped": ({"entrypoint": "echo:nothing"}, "check: entrypoint 'echo:nothing' does not import"),
-    "uwsgi": ({"hooks": {"migrate": [{"name": "tables", "command": "exit 3"}]}}, "The hook tables of migrate failed"),
     "waitress": ({"health": {"statuses": [204], "timeout": 1, "stable": 1}}, "Healthy is 204"),
     "packets": (
         {"server": {"workers": "1"}, "site": {"listen": 9001, "server_names": ["packets.test"]}},
