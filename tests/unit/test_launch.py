@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.module_utils import supervisor
 from ansible_collections.baremetal.web.plugins.module_utils.supervisor import mount_problem
-from conftest import LAUNCHER
+from conftest import LAUNCHER, ROOT
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
 MOUNTS = pytest.mark.skipif(os.geteuid() != 0 or bool(mount_problem()), reason="may not mount")
@@ -269,3 +270,16 @@ def test_a_program_that_cannot_be_started_says_why_in_its_log(words: list[str], 
     assert process.returncode
     assert said in output
     assert "Traceback" not in output
+
+
+def test_the_three_programs_mean_the_same_control_groups() -> None:
+    """They cannot import each other: one makes the groups, one writes the limits, and the module looks at both."""
+    files = ROOT / "roles" / "supervisor" / "files"
+    groups, launch = (runpy.run_path(str(files / name)) for name in ("control_groups.py", "launch.py"))
+    assert groups["ROOT"] == launch["CONTROL_GROUPS"] == supervisor.CONTROL_GROUPS
+    assert f"/{groups['OWN']}" == supervisor.OWN_GROUP
+    assert groups["LEEWAY_SECONDS"] == supervisor.LEEWAY_SECONDS
+    assert set(groups["CONTROLLERS"]) == set(supervisor.CONTROLLERS.values())
+    assert launch["GROUP_LIMITS"].keys() == supervisor.CONTROLLERS.keys()
+    for key, files_of in launch["GROUP_LIMITS"].items():
+        assert {name.partition(".")[0] for name in files_of} == {supervisor.CONTROLLERS[key]}
