@@ -147,7 +147,7 @@ def environment(host: Host, process: int) -> dict[str, str]:
     return dict(variable.split("=", 1) for variable in variables if variable)
 
 
-def eventually(question: Callable[[], T], seconds: float = 20) -> T:
+def eventually(question: Callable[[], T], seconds: float = 60) -> T:
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):

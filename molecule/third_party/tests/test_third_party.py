@@ -127,7 +127,7 @@ def test_a_worker_of_celery_does_what_the_page_gives_it(debian: Host) -> None:
     tasks = PAGES[DEBIAN]["tasks"]
     given = tasks.ask(debian, "/tasks/double/21", method="POST").text
     assert given.startswith("/tasks/result/")
-    eventually(lambda: tasks.ask(debian, given).text == "42", seconds=40)
+    eventually(lambda: tasks.ask(debian, given).text == "42")
 
 
 def test_another_release_of_every_app_keeps_its_data(host: Host) -> None:
