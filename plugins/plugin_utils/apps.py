@@ -31,7 +31,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
     host_names,
 )
 from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
-from ansible_collections.baremetal.web.plugins.plugin_utils.option_values import value_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils.option_values import value_problems, without_empty
 from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
 
 # ansible-core brings it; the environment of its import test does not.
@@ -189,7 +189,7 @@ def apply_options(options: Mapping[str, Any], value: Mapping[str, Any]) -> tuple
     if errors := [without_credentials(error) for error in value_problems(options, plain)]:
         return plain, errors
     # Copied, for the validator hands out the very defaults of the options.
-    result = ArgumentSpecValidator(copy.deepcopy(dict(options))).validate(plain)
+    result = ArgumentSpecValidator(copy.deepcopy(dict(options))).validate(without_empty(options, plain))
     return result.validated_parameters, list(map(str, result.errors.errors))
 
 

@@ -48,6 +48,19 @@ def value_problems(options: Mapping[str, Any], value: Mapping[str, Any], path: s
             yield f"{place} has no value; give it one, or leave it out"
 
 
+def without_empty(options: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dictionary without the keys that have no value: ansible-core before 2.19 takes none for a wrong one."""
+    return {key: _without_empty(options[key].get("options"), item) for key, item in value.items() if item is not None}
+
+
+def _without_empty(options: Mapping[str, Any] | None, value: Any) -> Any:
+    if options and isinstance(value, Mapping):
+        return without_empty(options, value)
+    if options and isinstance(value, list):
+        return [_without_empty(options, item) for item in value]
+    return value
+
+
 def _unknown(options: Mapping[str, Any], key: str, path: str) -> str:
     """Say which key is unknown, which one may be meant, and which there are."""
     near = difflib.get_close_matches(key, options, n=1)
