@@ -156,12 +156,15 @@ def eventually(question: Callable[[], T], seconds: float = 60) -> T:
     return answer
 
 
-def play(playbook: str, *arguments: str, inventory: Path = INVENTORY, **variables: Any) -> tuple[int, str]:
+def play(
+    playbook: str, *arguments: str, inventory: Path = INVENTORY, callback: str = "default", **variables: Any
+) -> tuple[int, str]:
     """Run a playbook of the project on the fleet; return its exit status and what it printed, in one line."""
+    told = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
     done = subprocess.run(
         ["ansible-playbook", playbook, f"--inventory={inventory}", *arguments, f"--extra-vars={json.dumps(variables)}"],
         cwd=PROJECT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        env={**os.environ, **told, "ANSIBLE_STDOUT_CALLBACK": callback},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

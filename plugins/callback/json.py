@@ -13,7 +13,7 @@ description:
   - Prints one JSON object on standard output when the playbook ends, and nothing else. Warnings go to standard error.
   - C(rows) has the rows of all tables that the playbook would show, with every value that is known.
   - C(failures) has an object with C(host), C(task) and C(message) for each task that failed and each host that did not
-    answer, also where the playbook went on.
+    answer, also where the playbook went on. The C(message) of a loop has those of its items, a line each.
   - C(changed) has the names of the hosts on which something was changed.
   - The exit status of C(ansible-playbook) is the same as without it.
 requirements:
@@ -58,7 +58,10 @@ class CallbackModule(CallbackBase):
         self._display.display(json.dumps(found, indent=2, ensure_ascii=False, default=str))
 
     def _fail(self, result: Any) -> None:
-        message = str(_of(result, "result").get("msg", ""))
+        returned = _of(result, "result")
+        # A loop says of itself only that it has come to its end.
+        items = [item for item in returned.get("results", []) if item.get("failed") or item.get("unreachable")]
+        message = "\n".join(dict.fromkeys(str(item.get("msg", "")) for item in items or [returned]))
         host, task = _of(result, "host").get_name(), _of(result, "task").get_name()
         self._failures.append({"host": host, "task": task, "message": message})
 

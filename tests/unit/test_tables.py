@@ -115,7 +115,9 @@ PLAY = """
       vars:
         rows: [{host: web1, app: shop, health: WIDE, disk: 7}]
     - block:
-        - ansible.builtin.fail: {msg: the basket is full}
+        - ansible.builtin.fail: {msg: "the {{ item }} is full"}
+          loop: [basket, "", till, till]
+          when: item != ""
       rescue:
         - ansible.builtin.debug: {msg: gone on}
 """
@@ -136,6 +138,6 @@ def test_grep_and_awk_take_a_table_as_it_is_printed(tmp_path: Path, form: str) -
 def test_a_script_gets_one_document_with_every_value_and_what_failed(tmp_path: Path) -> None:
     found = json.loads(printed(tmp_path, "stdout_callback = baremetal.web.json"))
     assert [(row["host"], row["disk"]) for row in found["rows"]] == [("web1", 7)]
-    failure = {"host": "localhost", "task": "ansible.builtin.fail", "message": "the basket is full"}
+    failure = {"host": "localhost", "task": "ansible.builtin.fail", "message": "the basket is full\nthe till is full"}
     assert [{**each, "task": failure["task"]} for each in found["failures"]] == [failure]
     assert found["changed"] == []

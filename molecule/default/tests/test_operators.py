@@ -1,5 +1,6 @@
 """What operators find when they log in, and when they run Ansible."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -74,3 +75,14 @@ def test_a_check_of_the_live_hosts_finds_nothing_to_change() -> None:
     assert code == 0
     recap = dict(re.findall(r"(\S+) : ok=\d+ (changed=\d+)", output))
     assert recap == dict.fromkeys(["app-centos", "app-ubuntu", "app-debian"], "changed=0")
+
+
+@pytest.mark.parametrize(("playbook", "words"), [("status", {}), ("history", {"app": "hello"})])
+def test_a_script_gets_one_document_of_all_hosts(playbook: str, words: dict[str, str]) -> None:
+    code, output = play(f"playbooks/{playbook}.yml", "--limit=wsgi", callback="baremetal.web.json", **words)
+    document = json.loads(output)
+    assert (code, document["failures"]) == (0, [])
+    wanted = {words["app"]} if words else {app.name for app in APPS}
+    hosts = {row["host"] for row in document["rows"]}
+    assert hosts == {"app-centos", "app-ubuntu", "app-debian"}
+    assert all({row["app"] for row in document["rows"] if row["host"] == host} >= wanted for host in hosts)
