@@ -2,8 +2,9 @@
 
 ``load.py SPEC``; SPEC is JSON: {"targets": {name: URL}, "seconds": 60, "most": 100000, "rate": 0, "stop": path,
 "connections": {kind: number}}. It ends after `seconds`, after about `most` requests, or as soon as the file `stop` is
-there; that file may tell which releases were live, one after the other: {name: [release, …]}. `rate` is in requests
-per second and connection, 0 for as fast as possible; slow requests follow each other at once.
+there; it fails when it is told of a `stop` and ends before. That file may tell which releases were live, one after the
+other: {name: [release, …]}. `rate` is in requests per second and connection, 0 for as fast as possible; slow requests
+follow each other at once.
 """
 
 from __future__ import annotations
@@ -173,6 +174,9 @@ def main(spec: dict) -> dict[str, object]:
         time.sleep(0.1)
     if len(done) < len(clients):
         raise SystemExit("a connection ended before its time")
+    if stop and not stopped.is_set():
+        # What came after it was seen by nobody.
+        raise SystemExit(f"the load ended by itself after {time.monotonic() - began:.0f} s, before {stop} was there")
     requests = [request for some in done for request in some]
     seconds = time.monotonic() - began
     errors = sorted((request for request in requests if request.wrong), key=lambda request: request.start)

@@ -148,6 +148,12 @@ def test_slow_requests_are_always_in_flight_and_the_end_is_when_the_file_says_so
     assert found["failed"] == 0
 
 
+@pytest.mark.parametrize("bound", [{"seconds": 1}, {"most": 8}])
+def test_a_load_that_ends_before_it_is_told_to_is_no_load(tmp_path: Path, bound: dict[str, int]) -> None:
+    with server(lambda count: OLD) as url, pytest.raises(SystemExit, match="ended by itself after"):
+        result(url, stop=str(tmp_path / "stop"), rate=20, **bound)
+
+
 @pytest.mark.parametrize(
     ("live", "requests", "complaints"),
     [

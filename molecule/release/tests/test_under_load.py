@@ -100,7 +100,7 @@ def rollback() -> dict[str, dict[str, Any]]:
 
 def test_releases_and_rollbacks_and_changes_of_the_server_lose_no_request(hosts: list[Host], client: Host) -> None:
     began, before = time.monotonic(), [len(lives(host, APP)) for host in hosts]
-    with load(client, targets(hosts), seconds=900, most=10**6, rate=40, **ONE_EACH) as judgement:
+    with load(client, targets(hosts), rate=40, **ONE_EACH) as judgement:
         for number in range(1, len(STEPS) + 1):
             code, _ = play("site.yml", "--limit=wsgi", "--tags=wsgi", **described(number))
             assert code == 0

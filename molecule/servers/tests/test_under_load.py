@@ -59,7 +59,7 @@ def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -
         for app in UNIX + TCP + DJANGO
     ]
     before = {app["name"]: len(lives(host, app["name"])) for app in chosen}
-    with load(visitor, [target(host, app) for app in with_prefix], 500, rate=2, connections=LIGHT) as judgement:
+    with load(visitor, [target(host, app) for app in with_prefix], rate=2, connections=LIGHT) as judgement:
         code, output = play("site.yml", f"--limit={HOST}", inventory=INVENTORY, wsgi_apps=again)
     assert code == 0, output[-2000:]
     assert {app["name"]: len(lives(host, app["name"])) for app in chosen} == {
@@ -72,7 +72,7 @@ def test_an_app_moves_from_server_to_server_and_back_without_a_failed_request(ho
     (app,) = (app for app in UNIX if app["name"] == "gthread")
     others = [other for other in UNIX + TCP + DJANGO if other is not app]
     # Each move reloads nginx, which then closes connections that visitors keep open and do not use.
-    with load(visitor, [target(host, app)], 500, rate=10, connections=NEW) as judgement:
+    with load(visitor, [target(host, app)], rate=10, connections=NEW) as judgement:
         for move in MOVES:
             server = {"workers": "1", **move}
             code, output = play(
