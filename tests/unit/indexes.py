@@ -54,6 +54,21 @@ def add_source(directory: Path, name: str, backend: str, version: str = "1.0") -
     return path
 
 
+class Quiet(BaseHTTPRequestHandler):
+    """Answers whole, and writes no log."""
+
+    def send(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
 class Index:
     """A package index of a directory, by HTTP or HTTPS; it notes what was asked."""
 
@@ -62,36 +77,25 @@ class Index:
         self.asked: list[tuple[str, str]] = []
         index = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 index.asked.append((self.path, self.headers.get("Authorization", "")))
                 kind, _, name = self.path.strip("/").partition("/")
                 if kind == "files" and (directory / name).is_file():
-                    return self._send(200, "application/octet-stream", (directory / name).read_bytes())
+                    return self.send(200, "application/octet-stream", (directory / name).read_bytes())
                 files = sorted(file for file in directory.iterdir() if file.name.startswith(f"{name}-"))
                 if kind != "simple" or not files:
-                    return self._send(404, "text/plain", b"")
+                    return self.send(404, "text/plain", b"")
                 links = (
                     f'<a href="/files/{file.name}#sha256={hashlib.sha256(file.read_bytes()).hexdigest()}">'
                     f"{file.name}</a>\n"
                     for file in files
                 )
-                return self._send(
+                return self.send(
                     200, "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
                 )
 
-            def _send(self, status: int, kind: str, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
             do_HEAD = do_GET
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
 
         self.server = serve(Handler)
         self.scheme = "http"
@@ -119,7 +123,7 @@ class Proxy:
         self.refused = 0
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def _may(self) -> bool:
                 if self.headers.get("Proxy-Authorization") == proxy.wanted:
                     return True
@@ -154,17 +158,9 @@ class Proxy:
                 there.request(self.command, f"/{path}")
                 answer = there.getresponse()
                 body = answer.read()
-                self.send_response(answer.status)
-                self.send_header("Content-Type", answer.headers["Content-Type"])
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
+                self.send(answer.status, answer.headers["Content-Type"], body)
 
             do_HEAD = do_GET
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
 
         self.server = serve(Handler)
 
