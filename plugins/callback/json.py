@@ -40,10 +40,15 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._rows: list[Any] = []
         self._failures: list[dict[str, str]] = []
+        self._items: dict[tuple[str, str], list[str]] = {}
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if _of(result, "task").resolved_action == TABLE:
             self._rows += _of(result, "result")["rows"]
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        # What a loop returns in its end no longer tells the items that failed, since ansible-core 2.19.
+        self._items.setdefault(_key(result), []).append(str(_of(result, "result").get("msg", "")))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not ignore_errors:
@@ -58,12 +63,15 @@ class CallbackModule(CallbackBase):
         self._display.display(json.dumps(found, indent=2, ensure_ascii=False, default=str))
 
     def _fail(self, result: Any) -> None:
-        returned = _of(result, "result")
         # A loop says of itself only that it has come to its end.
-        items = [item for item in returned.get("results", []) if item.get("failed") or item.get("unreachable")]
-        message = "\n".join(dict.fromkeys(str(item.get("msg", "")) for item in items or [returned]))
+        messages = self._items.pop(_key(result), None) or [str(_of(result, "result").get("msg", ""))]
         host, task = _of(result, "host").get_name(), _of(result, "task").get_name()
-        self._failures.append({"host": host, "task": task, "message": message})
+        self._failures.append({"host": host, "task": task, "message": "\n".join(dict.fromkeys(messages))})
+
+
+def _key(result: Any) -> tuple[str, str]:
+    """Return the host and the task of a result."""
+    return _of(result, "host").get_name(), _of(result, "task")._uuid
 
 
 def _of(result: Any, name: str) -> Any:
