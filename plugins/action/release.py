@@ -17,7 +17,12 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
 
-from ansible_collections.baremetal.web.plugins.module_utils.staging import LAUNCHERS, SERVER, SERVER_LOCK, release_id
+from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
+    LAUNCHERS,
+    SERVER,
+    SERVER_LOCK,
+    release_id,
+)
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import probed_name
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS

@@ -32,7 +32,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.filter.hook_rounds import hook_rounds
-from ansible_collections.baremetal.web.plugins.module_utils.hooks import BEFORE_SWITCH
+from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import BEFORE_SWITCH
 
 
 def held_apps(hosts: list[str], answers: Mapping[str, Any], present: list[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ author: The baremetal.web authors (@baremetal-web)
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils.hooks import MOMENTS, Moment
+from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import MOMENTS, Moment
 
 
 def hook_rounds(hosts: list[str], answers: Mapping[str, Any], step: str) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.load_tools import LoadError, send
+from ansible_collections.baremetal.web.plugins.module_utils._benchmark.load_tools import LoadError, send
 
 
 def main() -> None:

@@ -128,12 +128,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask, port_holders
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils.usage import cpu_seconds, memory_bytes
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import ask, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils._host.usage import cpu_seconds, memory_bytes
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError
 
 SNAPSHOT = "/run/baremetal-benchmark.json"
 UNIT = "baremetal-benchmark-"

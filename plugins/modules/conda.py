@@ -92,9 +92,9 @@ from collections.abc import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import index_proxy, ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError, run
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, index_proxy
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError, run
 
 RECORD = ".baremetal-web"
 # Where a host keeps settings for every conda, whatever its home is: channels there would count beside ours.
@@ -135,7 +135,7 @@ class Conda:
         update = ["-u"] if self.recorded(self.prefix) else []
         if not update:
             shutil.rmtree(self.prefix, ignore_errors=True)
-        with ledger.Ledger() as notes:
+        with change_record.ChangeRecord() as notes:
             notes.note_directory(self.prefix, owned=True)
         try:
             self._run(["/bin/bash", installer, "-b", *update, "-p", self.prefix], "The installer of conda")
@@ -143,7 +143,7 @@ class Conda:
         except (VenvError, OSError):
             if not update:
                 shutil.rmtree(self.prefix, ignore_errors=True)
-                with ledger.Ledger() as notes:
+                with change_record.ChangeRecord() as notes:
                     notes.forget("tree", self.prefix)
             raise
         self.record(self.prefix, checksum)
@@ -209,7 +209,7 @@ def main() -> None:
     wanted = module.params
     prefix, checksum = wanted["prefix"], wanted["checksum"]
     conda = Conda(prefix, wanted["proxy_url"], wanted["no_proxy"])
-    if os.path.lexists(prefix) and prefix not in ledger.read().get("tree", {}):
+    if os.path.lexists(prefix) and prefix not in change_record.read().get("tree", {}):
         module.fail_json(
             msg=f"{prefix} is there already and was not made by this collection. Set python_conda.prefix to another "
             "directory, or move it away. Nothing was changed."

@@ -64,25 +64,25 @@ ports:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
-from ansible_collections.baremetal.web.plugins.module_utils.firewall import (
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
+from ansible_collections.baremetal.web.plugins.module_utils._host.firewall import (
     Firewall,
     FirewallError,
     entry_name,
     installed,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
 
 
 def change(firewall: Firewall, name: str, ports: set[int]) -> None:
-    """Make the firewall as wanted, noted in the ledger while there is anything to undo."""
-    with Ledger() as ledger:
+    """Make the firewall as wanted, noted in the change record while there is anything to undo."""
+    with ChangeRecord() as change_record:
         if ports:
-            ledger.note("firewall", name)
+            change_record.note("firewall", name)
             firewall.open(ports)
         else:
             firewall.close()
-            ledger.forget("firewall", name)
+            change_record.forget("firewall", name)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ description:
     Ansible runs with on the host.
   - No index is refreshed when nothing is lacking. Recommended packages are not installed; configuration files that
     somebody changed stay.
-  - What is newly installed or written is kept in the host's ledger, so that removal can undo it.
+  - What is newly installed or written is kept in the host's change record, so that removal can undo it.
 options:
   names:
     description: Packages, by the names that the distribution gives them.
@@ -25,7 +25,7 @@ options:
     description:
       - V(latest) upgrades the packages and those that came with them; repositories are refreshed for that.
       - V(absent) removes exactly O(names), the repositories named in O(repositories) and O(streams) as far as the
-        ledger says that they came with this collection. A package that another one needs stays.
+        change record says that they came with this collection. A package that another one needs stays.
     type: str
     choices: [present, latest, absent]
     default: present
@@ -139,9 +139,9 @@ import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import Transaction, put_back
-from ansible_collections.baremetal.web.plugins.module_utils.packages import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Transaction, put_back
+from ansible_collections.baremetal.web.plugins.module_utils._host.packages import (
     Apt,
     Changes,
     Dnf,
@@ -175,7 +175,7 @@ def refuse(wanted: dict) -> None:
 def install(manager: Manager, wanted: dict, check_mode: bool) -> dict:
     """Add repositories, streams and packages; return the result."""
     transaction = Transaction(manager.files(), [])
-    known = set(ledger.read().get("file", {}))
+    known = set(change_record.read().get("file", {}))
     before = manager.installed()
     if found := [name for name in wanted["refused_with"] if name in before]:
         raise PackagesError(
@@ -185,7 +185,7 @@ def install(manager: Manager, wanted: dict, check_mode: bool) -> dict:
     latest = wanted["state"] == "latest"
     names = [name for name in wanted["names"] if name not in before]
     if latest:
-        names = manager.with_parts(wanted["names"], set(ledger.read().get("package", {})))
+        names = manager.with_parts(wanted["names"], set(change_record.read().get("package", {})))
     streams = manager.enable_streams(wanted["streams"], simulate=True)
     changes = Changes({}, {}, {})
     try:
@@ -199,7 +199,7 @@ def install(manager: Manager, wanted: dict, check_mode: bool) -> dict:
     except PackagesError:
         if not check_mode:
             transaction.undo()
-            with ledger.Ledger() as notes:
+            with change_record.ChangeRecord() as notes:
                 for path in set(transaction.changed) - known:
                     notes.forget("file", path)
         raise
@@ -221,7 +221,7 @@ def apply(
 ) -> Changes:
     """Write, enable and install, and note what is new."""
     if transaction.changed:
-        with ledger.Ledger() as notes:
+        with change_record.ChangeRecord() as notes:
             for path in transaction.changed:
                 notes.note_directory(path.rpartition("/")[0])
                 notes.note_file(path)
@@ -233,12 +233,12 @@ def apply(
         manager.refresh(forced=fresh)
     if streams:
         manager.enable_streams(streams, simulate=False)
-        with ledger.Ledger() as notes:
+        with change_record.ChangeRecord() as notes:
             for stream in streams:
                 notes.note("stream", stream.partition(":")[0])
     if not names:
         return Changes({}, {}, {})
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         for name in set(names) - set(before):
             notes.note("package", name)
     try:
@@ -251,7 +251,7 @@ def apply(
             manager.install(names, latest, simulate=False)
     finally:
         changes = difference(before, manager.installed())
-        with ledger.Ledger() as notes:
+        with change_record.ChangeRecord() as notes:
             for name in changes.installed:
                 notes.note("package", name)
             for name in set(names) - set(before) - set(changes.installed):
@@ -260,8 +260,8 @@ def apply(
 
 
 def remove(manager: Manager, wanted: dict, check_mode: bool) -> dict:
-    """Remove what the ledger says is ours; return the result."""
-    notes = ledger.read()
+    """Remove what the change record says is ours; return the result."""
+    notes = change_record.read()
     before = manager.installed()
     present = [name for name in wanted["names"] if name in before]
     going = manager.removable(present)
@@ -274,9 +274,9 @@ def remove(manager: Manager, wanted: dict, check_mode: bool) -> dict:
             manager.remove(going, simulate=False)
         if streams:
             manager.reset_streams(streams)
-        with ledger.Ledger() as book:
+        with change_record.ChangeRecord() as book:
             for path in paths:
-                put_back(path, ledger.thaw(notes["file"][path]))
+                put_back(path, change_record.thaw(notes["file"][path]))
                 book.forget("file", path)
             for name in wanted["names"]:
                 if name not in kept:

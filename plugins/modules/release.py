@@ -237,31 +237,36 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import wheels
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed, mutex
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
-    SLOTS,
-    Home,
-    ReleaseError,
-    UnfitHostError,
-)
-from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
-from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
-from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
-from ansible_collections.baremetal.web.plugins.module_utils.staging import (
-    ENVIRONMENT,
-    Staging,
-    changed_names,
-    read_environment,
-)
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import wheels
+from ansible_collections.baremetal.web.plugins.module_utils._host.detached import detached
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
     CONTROLLERS,
     Supervisor,
     SupervisorError,
     host_controllers,
     mount_problem,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import (
+    Activation,
+    Programs,
+    crossed,
+    mutex,
+)
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
+    SLOTS,
+    Home,
+    ReleaseError,
+    UnfitHostError,
+)
+from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import KINDS
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
+from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
+    ENVIRONMENT,
+    Staging,
+    changed_names,
+    read_environment,
+)
 
 REFUSALS = (ReleaseError, VenvError, SupervisorError, OSError)
 

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: removal
 short_description: Remove an app, or all that this collection brought to a host
 description:
-  - Goes by the host's ledger, so that only what this collection brought is removed, and what it replaced is put back.
+  - Goes by the host's change record. Only what this collection brought is removed, and what it replaced is put back.
   - Sites, packages, firewall and SELinux have modules of their own; the playbook C(baremetal.web.remove) calls all in
     the right order.
 options:
@@ -18,7 +18,7 @@ options:
     description:
       - V(app) removes O(app) alone.
       - V(everything) removes all but what other modules have to undo, and tells what that is.
-      - V(finish) lets services that were there before go on with their own files, and closes the ledger.
+      - V(finish) lets services that were there before go on with their own files, and closes the change record.
     type: str
     choices: [app, everything, finish]
     required: true
@@ -62,8 +62,8 @@ kept:
   returned: always
 noted:
   description: >-
-    What the ledger still has for other modules to undo, by kind; C(package), C(stream), C(firewall) and C(selinux) are
-    always there.
+    What the change record still has for other modules to undo, by kind; C(package), C(stream), C(firewall) and
+    C(selinux) are always there.
   type: dict
   returned: always
 proxy:
@@ -72,22 +72,21 @@ proxy:
   returned: always
 """
 
-import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
-from ansible_collections.baremetal.web.plugins.module_utils.removal import Removal, RemovalError
-from ansible_collections.baremetal.web.plugins.module_utils.web_server import in_front
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
+from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
+from ansible_collections.baremetal.web.plugins.module_utils._release.removal import Removal, RemovalError
 
 MARKS = "/run/baremetal.web"
 OTHERS = ("package", "stream", "firewall", "selinux")
 
 
 def close(removal: Removal) -> None:
-    """Remove the ledger, unless it still has to know of something."""
+    """Remove the change record, unless it still has to know of something."""
     left = {kind: names for kind, names in removal.notes.notes.items() if names and kind != "directory"}
     if removal.acts and not left:
         removal.notes.close()
@@ -106,9 +105,9 @@ def main() -> None:
     )
     module.run_command_environ_update = PLAIN
     wanted = module.params
-    if not os.path.exists(os.path.join(ledger.ROOT, "ledger.json")):
+    if not change_record.exists():
         module.exit_json(changed=False, removed=[], kept=[], noted={key: [] for key in OTHERS}, proxy="nginx")
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         proxy = in_front(notes.notes).role
         removal = Removal(module, notes, wanted["data_kept"])
         try:

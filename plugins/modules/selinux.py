@@ -116,9 +116,14 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
-from ansible_collections.baremetal.web.plugins.module_utils.selinux import Needs, Policy, SELinuxError, module_name
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
+from ansible_collections.baremetal.web.plugins.module_utils._host.selinux import (
+    Needs,
+    Policy,
+    SELinuxError,
+    module_name,
+)
 
 
 def compose(policy: Policy, wanted: dict) -> str:
@@ -139,17 +144,17 @@ def compose(policy: Policy, wanted: dict) -> str:
 
 def install(module: AnsibleModule, name: str, text: str) -> None:
     """Put a policy module in its place; remove it when it is to have no rules."""
-    with Ledger() as ledger, tempfile.TemporaryDirectory() as directory:
+    with ChangeRecord() as change_record, tempfile.TemporaryDirectory() as directory:
         command = ["semodule", "-r", name]
         if text:
-            ledger.note("selinux", module.params["name"])
+            change_record.note("selinux", module.params["name"])
             path = os.path.join(directory, f"{name}.cil")
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(text)
             command = ["semodule", "-i", path]
         code, out, err = module.run_command(command)
         if not Policy().module(name):
-            ledger.forget("selinux", module.params["name"])
+            change_record.forget("selinux", module.params["name"])
     if code:
         module.fail_json(msg=f"{' '.join(command)} failed, so the policy is as it was. It says: {(err or out).strip()}")
 

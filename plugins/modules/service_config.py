@@ -13,7 +13,7 @@ description:
   - Writes all files, lets the service's own checker judge the whole configuration, and only then reloads, restarts or
     starts the service. When the checker refuses, or the service does not come up, every file is put back as it was.
   - A run that is cut off between writing and applying leaves a mark, so that the next one applies.
-  - What was there before is kept in the host's ledger, so that removal can put it back.
+  - What was there before is kept in the host's change record, so that removal can put it back.
   - One task and one round trip in place of a task for each file and handlers that are lost when a play fails.
 options:
   name:
@@ -294,14 +294,18 @@ from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import firewall, ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, Entry, Transaction
-from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import SecretError, filled, kept_secret
-from ansible_collections.baremetal.web.plugins.module_utils.origin import is_foreign, is_packaged
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils.services import Refused, Service
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import own_obstacle, port_holders
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, firewall
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN, Entry, Transaction
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import (
+    SecretError,
+    filled,
+    kept_secret,
+)
+from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import is_foreign, is_packaged
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused, Service
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import own_obstacle, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import SupervisorError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 MARKS = "/run/baremetal.web"
@@ -337,7 +341,7 @@ def texts(**more: object) -> dict:
 def is_kept(module: AnsibleModule, options: dict) -> bool:
     """Tell whether a file stays as somebody else made it, or needs it."""
     path = options["path"]
-    if options["foreign"] != "keep" or not os.path.lexists(path) or path in ledger.read().get("file", {}):
+    if options["foreign"] != "keep" or not os.path.lexists(path) or path in change_record.read().get("file", {}):
         return False
     return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(module, path)
 
@@ -361,7 +365,7 @@ def unwanted(module: AnsibleModule) -> list[str]:
     """Return the paths that must not exist."""
     wanted = module.params
     kept = {options["path"] for options in written(wanted)}
-    ours = ledger.read().get("file", {}).keys() - kept
+    ours = change_record.read().get("file", {}).keys() - kept
     others = (path for pattern in wanted["exclusive"] for path in sorted(glob.glob(pattern)) if path in ours)
     packaged = (path for path in wanted["absent_if_packaged"] if is_packaged(module, path))
     return [*wanted["absent"], *packaged, *others]
@@ -373,7 +377,7 @@ def conflict(module: AnsibleModule, changed: list[str]) -> str:
     for options in written(wanted):
         if options["foreign"] == "refuse" and options["path"] in changed and is_foreign(module, options["path"]):
             return f"{options['path']} was not written by this collection. Move it away if it is not needed."
-    ours = {*ledger.read().get("file", {}), *(options["path"] for options in wanted["files"]), *unwanted(module)}
+    ours = {*change_record.read().get("file", {}), *(options["path"] for options in wanted["files"]), *unwanted(module)}
     for rule in wanted["conflicts"]:
         for path in sorted({path for pattern in rule["files"] for path in glob.glob(pattern)} - ours):
             with suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
@@ -411,7 +415,7 @@ def is_known(name: str) -> bool:
 
 
 def take_notes(
-    notes: ledger.Ledger,
+    notes: change_record.ChangeRecord,
     transaction: Transaction,
     accounts: list[str],
     service: Service | None,
@@ -427,7 +431,7 @@ def take_notes(
                 notes.note_directory(entry.path, entry.owned)
     for path in transaction.changed:
         if path in transaction.absent and path not in notes.notes.get("file", {}):
-            notes.note("removed", path, ledger.freeze(transaction.before[path]))
+            notes.note("removed", path, change_record.freeze(transaction.before[path]))
         elif path not in {entry.path for entry in transaction.entries if entry.content is None}:
             notes.note_directory(os.path.dirname(path))
             notes.note_file(path)
@@ -438,7 +442,7 @@ def take_notes(
 
 def is_ours(unit: str) -> bool:
     """Tell whether the package of a unit came to the host with this collection."""
-    return unit.rpartition(".")[0] in ledger.read().get("package", {})
+    return unit.rpartition(".")[0] in change_record.read().get("package", {})
 
 
 def main() -> None:
@@ -575,7 +579,7 @@ def main() -> None:
     os.makedirs(MARKS, mode=0o700, exist_ok=True)
     with open(mark, "w", encoding="utf-8"):
         pass
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         try:
             take_notes(notes, transaction, accounts, service)
             for path in account_paths - {*transaction.changed}:

@@ -80,12 +80,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, size
-from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils.web_server import configuration, in_front, publishes
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import configuration, in_front, publishes
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, size
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
 
 
 def row(home: Home) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def lock(home: Home) -> str:
 
 def nginx_state(module: AnsibleModule) -> str:
     """Tell how nginx is, whoever runs it, or the web server that is there in its place."""
-    if (server := in_front(ledger.read())).role != "nginx":
+    if (server := in_front(change_record.read())).role != "nginx":
         return f"{server.role} {module.run_command(['systemctl', 'is-active', server.unit])[1].strip()}"
     with suppress(SupervisorError):
         if (state := Supervisor().state("nginx")) != "ABSENT":
@@ -123,10 +123,10 @@ def nginx_state(module: AnsibleModule) -> str:
 
 
 def others(described: list[str], root: str) -> list[Home]:
-    """Return the homes of the apps that the ledger notes and nobody describes."""
+    """Return the homes of the apps that the change record notes and nobody describes."""
     wanted = {Home(name, root).path for name in described}
     # One whose app was removed is there for its data alone, and has no user.
-    noted = (path for path, note in ledger.read().get("app", {}).items() if note["user"] and path not in wanted)
+    noted = (path for path, note in change_record.read().get("app", {}).items() if note["user"] and path not in wanted)
     return [Home(os.path.basename(path), os.path.dirname(path)) for path in sorted(noted)]
 
 
@@ -150,7 +150,7 @@ def main() -> None:
         time.sleep(0.5)
         rows = [row(home) for home in homes]
     nginx = nginx_state(module) if homes else ""
-    text = configuration(module, ledger.read()) if homes else ""
+    text = configuration(module, change_record.read()) if homes else ""
     more = [
         {
             "nginx": nginx,
@@ -162,7 +162,7 @@ def main() -> None:
         }
         for home in homes
     ]
-    databases = sorted({note["unit"] for note in ledger.read().get("data", {}).values()} - {""})
+    databases = sorted({note["unit"] for note in change_record.read().get("data", {}).values()} - {""})
     found = {"databases": databases, "rows": [{**one, **rest} for one, rest in zip(rows, more)]}
     module.exit_json(changed=False, **found, **({} if described is None else {"described": described}))
 

@@ -62,7 +62,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
     CONFIG,
     Supervisor,
     SupervisorError,

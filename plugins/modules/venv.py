@@ -90,9 +90,9 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import wheels
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
-from ansible_collections.baremetal.web.plugins.module_utils.venv import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import wheels
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import (
     VenvError,
     find_interpreter,
     install,
@@ -131,7 +131,7 @@ def main() -> None:
                 wheels.take(wanted["archive"], wanted["wheels"])
             elif lacking := wheels.lacking(wanted["wheels"] or {}):
                 module.exit_json(changed=False, python=python, lacking=lacking)
-            with Ledger() as notes:
+            with ChangeRecord() as notes:
                 notes.note_directory(path, owned=True)
             with tempfile.TemporaryDirectory() as directory:
                 file, home = (os.path.join(directory, part) for part in (f"{name}.txt", "home"))

@@ -21,8 +21,8 @@ from urllib.parse import unquote
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.baremetal.web.plugins.module_utils import index_proxy
-from ansible_collections.baremetal.web.plugins.module_utils.hooks import KINDS
+from ansible_collections.baremetal.web.plugins.module_utils._host import index_proxy
+from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.plugin_utils import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
     EVERY,

@@ -24,8 +24,8 @@ from typing import IO, Any
 from ansible import constants
 from ansible.errors import AnsibleError
 
-from ansible_collections.baremetal.web.plugins.module_utils import archives
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host import archives
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     SOURCES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 
 
 def table(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> list[str]:

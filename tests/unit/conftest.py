@@ -26,16 +26,12 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
-from ansible_collections.baremetal.web.plugins.module_utils import (  # noqa: E402
-    activation,
-    app_home,
-    ledger,
-    staging,
-    transient,
-)
-from ansible_collections.baremetal.web.plugins.module_utils import supervisor as supervisor_utils  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, transient  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._host import supervisor as supervisor_utils  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._release import activation, staging  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home  # noqa: E402
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete  # noqa: E402
 
 PLUGINS = "ansible_collections.baremetal.web.plugins"
@@ -133,9 +129,9 @@ def own_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_files: None) -> None:
+def own_change_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_files: None) -> None:
     """Keep the notes of the tests out of the machine's."""
-    monkeypatch.setattr(ledger, "ROOT", str(tmp_path / "ledger"))
+    monkeypatch.setattr(change_record, "ROOT", str(tmp_path / "changes"))
 
 
 @pytest.fixture(scope="session")

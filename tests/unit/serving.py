@@ -21,7 +21,7 @@ import jinja2
 from ansible.plugins.filter.core import FilterModule
 
 from ansible_collections.baremetal.web.plugins.action.release import server_files
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection, connect
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve
 from conftest import HOST, LAUNCHER, OWNER, ROOT
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import activation as module
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, Programs, crossed
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, point
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
     Supervisor,
     SupervisorError,
     mount_problem,
     render_program,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
+from ansible_collections.baremetal.web.plugins.module_utils._release import activation as module
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, Programs, crossed
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, point
 from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
 # What a release consists of.

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import app_home as module
-from ansible_collections.baremetal.web.plugins.module_utils import ledger, trees
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, trees
+from ansible_collections.baremetal.web.plugins.module_utils._release import home as module
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     Home,
     ReleaseError,
     held,
@@ -292,7 +292,7 @@ def test_the_directories_of_an_app_are_open_to_those_only_who_need_them(home: Ho
 
 
 def test_the_home_of_an_app_is_noted_as_ours_with_all_in_it(home: Home) -> None:
-    notes = ledger.read()
+    notes = change_record.read()
     assert notes["app"][home.path] == {"user": OWNER}
     assert os.path.dirname(home.path) in notes["directory"]
     assert module.BUILD_HOME in notes["tree"]
@@ -302,10 +302,10 @@ def test_a_home_that_was_there_before_is_not_noted_and_one_that_was_keeps_its_ne
     theirs = Home("theirs", os.path.dirname(home.path))
     os.makedirs(theirs.path)
     theirs.make_room(OWNER, GROUP)
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         notes.note_app(home.path, "somebody")
     home.make_room(OWNER, GROUP)
-    assert ledger.read()["app"] == {home.path: {"user": OWNER}}
+    assert change_record.read()["app"] == {home.path: {"user": OWNER}}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
@@ -359,11 +359,11 @@ def lived_in(home: Home) -> Path:
 def test_another_user_of_an_app_with_data_is_refused_before_anything_is_changed(home: Home, lived_in: Path) -> None:
     (lived_in / "shared" / "uploads" / "photo").touch()
     before = {str(path): path.lstat() for path in Path(home.path).rglob("*")}
-    noted = ledger.read()["app"]
+    noted = change_record.read()["app"]
     with pytest.raises(ReleaseError, match=r"its user is daemon, .* belong to nobody(?s:.)*-e remove=shop"):
         home.make_room("daemon", GROUP)
     assert {str(path): path.lstat() for path in Path(home.path).rglob("*")} == before
-    assert ledger.read()["app"] == noted
+    assert change_record.read()["app"] == noted
     home.make_room("nobody", GROUP)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, utc
-from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, utc
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
 
 
 @pytest.fixture

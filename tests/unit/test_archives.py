@@ -19,10 +19,10 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleError
 
-from ansible_collections.baremetal.web.plugins.module_utils import archives
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import ReleaseError
-from ansible_collections.baremetal.web.plugins.module_utils.archives import ArchiveError, Bounds
-from ansible_collections.baremetal.web.plugins.module_utils.staging import unpack
+from ansible_collections.baremetal.web.plugins.module_utils._host import archives
+from ansible_collections.baremetal.web.plugins.module_utils._host.archives import ArchiveError, Bounds
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils._release.staging import unpack
 from ansible_collections.baremetal.web.plugins.plugin_utils import sources
 from ansible_collections.baremetal.web.plugins.plugin_utils.sources import open_source
 

@@ -19,14 +19,14 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.benchmark_plan import benchmark_plan
-from ansible_collections.baremetal.web.plugins.module_utils import usage
-from ansible_collections.baremetal.web.plugins.module_utils.load_tools import (
+from ansible_collections.baremetal.web.plugins.module_utils._benchmark.load_tools import (
     LoadError,
     read_ab,
     read_siege,
     read_wrk,
     send,
 )
+from ansible_collections.baremetal.web.plugins.module_utils._host import usage
 from ansible_collections.baremetal.web.plugins.modules import benchmark_subject
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
 from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings, document

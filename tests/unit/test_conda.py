@@ -18,8 +18,8 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.conda_problems import conda_problems
 from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError, find_interpreter
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError, find_interpreter
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve
 from conftest import ROOT
 
@@ -69,7 +69,7 @@ def test_a_python_of_conda_is_one_of_its_own_and_a_second_run_changes_nothing(co
         [python, "-c", "import os, sys; print(sys.prefix)"], capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == f"{conda.prefix}/envs/python{VERSION}"
-    assert str(conda.prefix) in ledger.read()["tree"]
+    assert str(conda.prefix) in change_record.read()["tree"]
     assert not conda("24.1.0", VERSION)["changed"]
 
 
@@ -171,13 +171,13 @@ def test_an_installer_that_fails_leaves_nothing_and_the_next_run_begins_anew(con
     answer = conda("24.1.0")
     assert "the disk is full" in answer["msg"]
     assert not conda.prefix.exists()
-    assert str(conda.prefix) not in ledger.read().get("tree", {})
+    assert str(conda.prefix) not in change_record.read().get("tree", {})
     conda.make = good  # type: ignore[method-assign]
     assert conda("24.1.0")["changed"]
 
 
 def test_an_installation_that_was_cut_off_begins_anew(conda: Installers) -> None:
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         notes.note_directory(str(conda.prefix), owned=True)
     conda.prefix.mkdir(parents=True)
     (conda.prefix / "half").write_text("")

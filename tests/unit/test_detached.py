@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
+from ansible_collections.baremetal.web.plugins.module_utils._host.detached import detached
 from conftest import ROOT, StandIns, wait_until
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
@@ -85,7 +85,7 @@ def test_the_programs_that_the_work_starts_can_be_ended_as_any_other() -> None:
 
 WAITING = """
 import os, signal, sys, time
-from ansible_collections.baremetal.web.plugins.module_utils.detached import detached
+from ansible_collections.baremetal.web.plugins.module_utils._host.detached import detached
 
 for number in (signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)  # the tests themselves may have been started with nohup

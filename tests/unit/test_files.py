@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import files
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, Transaction, read_state, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host import files
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import (
+    Entry,
+    Transaction,
+    read_state,
+    write_file,
+)
 from conftest import GROUP, OWNER
 
 

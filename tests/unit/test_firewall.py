@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils.firewall import Firewalld, FirewallError, Ufw, entry_name
+from ansible_collections.baremetal.web.plugins.module_utils._host.firewall import (
+    Firewalld,
+    FirewallError,
+    Ufw,
+    entry_name,
+)
 
 RULES = """\
 ### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in

@@ -18,7 +18,7 @@ from ansible_collections.baremetal.web.plugins.filter.hook_rounds import hook_ro
 from ansible_collections.baremetal.web.plugins.filter.refused_apps import refused_apps
 from ansible_collections.baremetal.web.plugins.filter.taken_back import taken_back
 from ansible_collections.baremetal.web.plugins.filter.unfinished_apps import unfinished_apps
-from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
+from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import (
     ACTIVATE,
     AFTER_SWITCH,
     BEFORE_SWITCH,
@@ -54,7 +54,7 @@ class Run:
         for part in ("plugins", "roles", "meta"):
             shutil.copytree(ROOT / part, self.collection / part)
         shutil.copy(ROOT / "galaxy.yml", self.collection)
-        source = self.collection / "plugins" / "module_utils" / "supervisor.py"
+        source = self.collection / "plugins" / "module_utils" / "_host" / "supervisor.py"
         config = place / "supervisord.conf"
         sections = {"supervisord": "childlogdir", "unix_http_server": "file", "include": "files"}
         config.write_text("".join(f"[{name}]\n{key} = {place}/s\n" for name, key in sections.items()))

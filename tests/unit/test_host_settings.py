@@ -15,7 +15,7 @@ import pytest
 from indexes import Index, add_wheel
 from test_venv import UV, answer
 
-from ansible_collections.baremetal.web.plugins.module_utils.venv import install
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import install
 from conftest import ROOT
 
 TOOLS = ["pip", *(["uv"] if UV else [])]
@@ -140,7 +140,7 @@ INSTALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import conftest
-from ansible_collections.baremetal.web.plugins.module_utils.venv import install
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import install
 for _ in range(2):  # the second time asks the interpreter for its version
     install(**json.loads(sys.argv[2]))
 """

@@ -14,8 +14,8 @@ from indexes import NAME, Index, Proxy, add_source, add_wheel, certificate
 from test_venv import UV, answer
 
 from ansible_collections.baremetal.web.plugins.filter.proxy_problems import proxy_problems
-from ansible_collections.baremetal.web.plugins.module_utils import index_proxy
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError, install
+from ansible_collections.baremetal.web.plugins.module_utils._host import index_proxy
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError, install
 
 USER, PASSWORD = "deploy", "s3cret:p@ss/word"
 LOGIN = f"{USER}:{quote(PASSWORD, safe='')}"

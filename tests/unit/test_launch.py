@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import supervisor
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import mount_problem
+from ansible_collections.baremetal.web.plugins.module_utils._host import supervisor
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import mount_problem
 from conftest import LAUNCHER, ROOT
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")

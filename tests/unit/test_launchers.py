@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 from serving import Release, resolved
 
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import ask_over_uwsgi, connect
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import ask_over_uwsgi, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import servers
 from conftest import ROOT
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger, packages
-from ansible_collections.baremetal.web.plugins.module_utils.files import Transaction
-from ansible_collections.baremetal.web.plugins.module_utils.packages import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, packages
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Transaction
+from ansible_collections.baremetal.web.plugins.module_utils._host.packages import (
     Answer,
     Apt,
     Changes,
@@ -352,7 +352,7 @@ class Cut(Manager):
         return dict(self.there)
 
     def install(self, names: list[str], latest: bool, simulate: bool) -> Changes:
-        self.noted = sorted(ledger.read()["package"])
+        self.noted = sorted(change_record.read()["package"])
         self.there |= {"nginx": "1", "nginx-common": "1"}
         raise self.error
 
@@ -365,7 +365,7 @@ def test_packages_are_noted_before_they_are_installed_and_those_that_did_not_com
     with pytest.raises(type(error)):
         module.apply(manager, Transaction([], []), ["nginx", "module", "theirs"], [], False, manager.installed())
     assert manager.noted == ["module", "nginx"]  # on the disk, should all end here
-    assert sorted(ledger.read()["package"]) == ["nginx", "nginx-common"]
+    assert sorted(change_record.read()["package"]) == ["nginx", "nginx-common"]
 
 
 def refused(run_module: Callable[..., dict[str, Any]], **arguments: Any) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from test_release_module import Host
 
-from ansible_collections.baremetal.web.plugins.module_utils import app_home, removal, staging
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
+from ansible_collections.baremetal.web.plugins.module_utils._release import removal, staging
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
 from ansible_collections.baremetal.web.plugins.modules import release as release_module
 from ansible_collections.baremetal.web.plugins.modules import removal as removal_module
 from conftest import GROUP, NO_HOOKS, A, B, C, Shop, Systemd, hook

@@ -27,7 +27,7 @@ from ansible.utils.display import Display
 from ansible_collections.baremetal.web.plugins.action.release import ActionModule
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.lookup import template
-from ansible_collections.baremetal.web.plugins.module_utils.staging import SERVER_LOCK
+from ansible_collections.baremetal.web.plugins.module_utils._release.staging import SERVER_LOCK
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
 from conftest import HOST, PLUGINS, ROOT, run_ansible

@@ -15,7 +15,7 @@ import pytest
 from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.action.release import description
-from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
+from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import HostNameError, host_header, probed_name
 from conftest import ROOT, listens, wait_until

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleError
 
-from ansible_collections.baremetal.web.plugins.module_utils import venv
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import ReleaseError
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host import venv
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
 from ansible_collections.baremetal.web.plugins.plugin_utils import sources
 from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
 

@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.address_scope import address_scope
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import filled, kept_secret
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import filled, kept_secret
 from ansible_collections.baremetal.web.plugins.modules import removal, service_config
 from conftest import GROUP, OWNER, ROOT, Systemd, run_ansible, wait_until
 
@@ -305,13 +305,13 @@ def keep(run_module: RunModule, data: Path) -> Callable[[], dict[str, Any]]:
 
 
 def noted() -> dict[str, Any]:
-    return ledger.read().get("data", {})
+    return change_record.read().get("data", {})
 
 
 def test_a_directory_of_data_is_noted_with_the_service_that_writes_there(keep: Any, data: Path) -> None:
     assert keep()["changed"]
     assert noted() == {str(data): {"unit": "db.service"}}
-    assert str(data.parent) in ledger.read()["directory"]
+    assert str(data.parent) in change_record.read()["directory"]
     assert not keep()["changed"]
 
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import staging
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Activation, mutex
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home
-from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._release import staging
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, mutex
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
+from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import (
     ACTIVATE,
     AFTER_SWITCH,
     BEFORE_SWITCH,
@@ -30,8 +31,7 @@ from ansible_collections.baremetal.web.plugins.module_utils.hooks import (
     KINDS,
     MOMENTS,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
 from ansible_collections.baremetal.web.plugins.modules import release as module
 from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook, wait_until
 
@@ -538,7 +538,7 @@ def test_an_activation_that_is_under_way_is_not_disturbed_by_another_one(
 ) -> None:
     """Even when its lock has expired, or was taken away, meanwhile."""
     host.ready(A, B)
-    monkeypatch.setattr("ansible_collections.baremetal.web.plugins.module_utils.activation.MUTEX_SECONDS", 0.2)
+    monkeypatch.setattr("ansible_collections.baremetal.web.plugins.module_utils._release.activation.MUTEX_SECONDS", 0.2)
     with mutex(host.home):
         assert "under way" in host("rollback")["msg"]
     assert (host.shop.visit(), host.locked) == (B, False)

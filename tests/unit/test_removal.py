@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import app_home, ledger
-from ansible_collections.baremetal.web.plugins.module_utils import removal as removal_utils
-from ansible_collections.baremetal.web.plugins.module_utils.files import read_state
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger, freeze
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, render_program
-from ansible_collections.baremetal.web.plugins.module_utils.web_server import WEB_SERVERS
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord, freeze
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import read_state
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, render_program
+from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import WEB_SERVERS
+from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
+from ansible_collections.baremetal.web.plugins.module_utils._release import removal as removal_utils
 from ansible_collections.baremetal.web.plugins.modules import removal as module
 from conftest import StandIns, Systemd, own_shm
 
@@ -59,7 +60,7 @@ class Host(NamedTuple):
 
 
 def note(kind: str, name: object, before: Any = None) -> None:
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.note(kind, str(name), before)
 
 
@@ -133,7 +134,7 @@ def api(host: Host) -> Path:
 
 
 def noted(kind: str) -> list[str]:
-    return sorted(ledger.read().get(kind, {}))
+    return sorted(change_record.read().get(kind, {}))
 
 
 # One app.
@@ -231,9 +232,9 @@ def test_check_mode_tells_of_an_app_and_removes_nothing(
     remove: Remove, host: Host, systemd: Systemd, shop: Path, data_kept: bool
 ) -> None:
     (host.crontabs / "wsgi-shop").write_text("* * * * * true\n")
-    before, notes = host.files(), ledger.read()
+    before, notes = host.files(), change_record.read()
     told = remove("app", "shop", data_kept, check_mode=True)
-    assert (host.files(), ledger.read(), systemd.calls) == (before, notes, [])
+    assert (host.files(), change_record.read(), systemd.calls) == (before, notes, [])
     done = remove("app", "shop", data_kept)
     assert (sorted(told["removed"]), told["kept"]) == (sorted(done["removed"]), done["kept"])
 
@@ -344,7 +345,7 @@ def test_an_account_that_another_app_uses_stays_until_that_goes_too(
 
 
 def test_an_account_that_was_there_before_stays(remove: Remove, shop: Path, stand_ins: StandIns) -> None:
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.forget("account", "wsgi-shop")
     remove("app", "shop")
     assert account_calls(stand_ins) == []
@@ -397,7 +398,7 @@ def test_the_processes_of_an_account_that_another_app_uses_or_that_is_not_ours_r
 ) -> None:
     add_app(host, "api", 64123)
     remove("app", "shop")
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.forget("account", "wsgi-shop")
     remove("app", "api")
     assert stray.poll() is None
@@ -441,7 +442,7 @@ def test_everything_of_ours_goes_and_what_was_there_before_comes_back(remove: Re
     ]
     assert (stack.place / "nginx.conf").read_text() == "packaged\n"
     assert os.readlink(stack.place / "welcome") == "theirs"
-    assert {kind: names for kind, names in ledger.read().items() if names} == {
+    assert {kind: names for kind, names in change_record.read().items() if names} == {
         "directory": {str(stack.place / "etc"): None, str(stack.place / "etc" / "shared"): None},
         "unit": {"nginx.service": {"active": True, "enabled": True}},
     }
@@ -462,7 +463,7 @@ def test_accounts_go_after_everything_that_may_run_as_them(remove: Remove, stack
     assert systemd.calls.index(f"disable --now --quiet {APP_UNIT}") < systemd.calls.index("userdel wsgi-build")
 
 
-def test_data_that_is_kept_keeps_its_app_in_the_ledger_and_nothing_else(
+def test_data_that_is_kept_keeps_its_app_in_the_change_record_and_nothing_else(
     remove: Remove, stack: Host, shop: Path
 ) -> None:
     assert remove("everything")["kept"] == [str(shop / "data"), str(shop / "releases.log")]
@@ -482,9 +483,9 @@ def test_everything_removed_twice_changes_nothing(remove: Remove, stack: Host) -
 def test_check_mode_tells_of_everything_and_removes_nothing(
     remove: Remove, stack: Host, systemd: Systemd, data_kept: bool
 ) -> None:
-    before, notes = stack.files(), ledger.read()
+    before, notes = stack.files(), change_record.read()
     told = remove("everything", data_kept=data_kept, check_mode=True)
-    assert (stack.files(), ledger.read(), systemd.calls) == (before, notes, [])
+    assert (stack.files(), change_record.read(), systemd.calls) == (before, notes, [])
     done = remove("everything", data_kept=data_kept)
     assert (sorted(told["removed"]), told["kept"]) == (sorted(done["removed"]), done["kept"])
 
@@ -558,7 +559,7 @@ def test_nginx_stays_where_somebody_has_put_files_of_his_own_into_it(remove: Rem
     assert told["kept"] == done["kept"]
     assert f"nginx, nginx-common (in use by {theirs})" in done["kept"]
     assert told["noted"]["package"] == done["noted"]["package"] == ["python3-venv"]
-    assert ledger.read()["unit"]["nginx.service"] == {"active": True, "enabled": True}
+    assert change_record.read()["unit"]["nginx.service"] == {"active": True, "enabled": True}
 
 
 def test_a_file_of_somebody_that_comes_back_keeps_nginx_as_well(remove: Remove, stack: Host) -> None:
@@ -649,14 +650,14 @@ def test_a_service_that_went_with_its_package_is_only_forgotten(remove: Remove, 
     note("unit", "nginx.service", {"active": False, "enabled": False})
     remove("finish")
     assert systemd.calls == []
-    assert not os.path.exists(ledger.ROOT)
+    assert not os.path.exists(change_record.ROOT)
 
 
-def test_at_the_end_the_ledger_and_the_marks_go_too(remove: Remove, stack: Host) -> None:
+def test_at_the_end_the_change_record_and_the_marks_go_too(remove: Remove, stack: Host) -> None:
     Path(module.MARKS).mkdir()
     remove("everything", data_kept=False)
     remove("finish", data_kept=False)
-    assert not os.path.exists(ledger.ROOT)
+    assert not os.path.exists(change_record.ROOT)
     assert not os.path.exists(module.MARKS)
     before = stack.files()
     for phase in ("everything", "finish"):
@@ -664,22 +665,24 @@ def test_at_the_end_the_ledger_and_the_marks_go_too(remove: Remove, stack: Host)
     assert stack.files() == before
 
 
-def test_the_ledger_stays_while_it_has_to_know_of_data_or_packages(remove: Remove, stack: Host, shop: Path) -> None:
+def test_the_change_record_stays_while_it_has_to_know_of_data_or_packages(
+    remove: Remove, stack: Host, shop: Path
+) -> None:
     note("package", "nginx")
     remove("everything")
     remove("finish")
     assert noted("package") == ["nginx"]
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.forget("package", "nginx")
     remove("finish")
     assert noted("app") == [str(shop)]
     remove("everything", data_kept=False)
     remove("finish")
-    assert not os.path.exists(ledger.ROOT)
+    assert not os.path.exists(change_record.ROOT)
 
 
 def test_a_host_that_nothing_came_to_is_left_alone(remove: Remove, host: Host) -> None:
     for phase in ("everything", "finish"):
         assert not remove(phase)["changed"]
     assert not remove("app", "shop")["changed"]
-    assert not os.path.exists(ledger.ROOT)
+    assert not os.path.exists(change_record.ROOT)

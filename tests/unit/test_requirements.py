@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils.venv import install
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import install
 from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import (
     ALLOWED,
     BUILDS,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.module_utils.venv import LEAST_VERSION
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import LEAST_VERSION
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options, servers
 from conftest import ROOT
 

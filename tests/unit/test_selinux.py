@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.upstream_ports import upstream_ports
-from ansible_collections.baremetal.web.plugins.module_utils.selinux import Needs, Policy, SELinuxError, module_name
+from ansible_collections.baremetal.web.plugins.module_utils._host.selinux import (
+    Needs,
+    Policy,
+    SELinuxError,
+    module_name,
+)
 
 # As the targeted policy of EL 9 and 10 has them.
 BASE = """\

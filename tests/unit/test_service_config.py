@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import Transaction, read_state
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import thaw
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import thaw
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Transaction, read_state
 from ansible_collections.baremetal.web.plugins.modules import service_config as module
 from conftest import GROUP, OWNER, ROOT, StandIns, Systemd
 
@@ -63,7 +63,7 @@ def snapshot(directory: Path) -> dict[str, Any]:
 
 
 def noted(kind: str = "file") -> dict[str, Any]:
-    return ledger.read().get(kind, {})
+    return change_record.read().get(kind, {})
 
 
 # Files, and what judges them.
@@ -104,7 +104,7 @@ def test_what_is_refused_leaves_every_file_directory_and_note_as_it_was(
     change: Change, place: Path, refusal: dict[str, Any]
 ) -> None:
     change({place / "ours": "one\n", place / "gone": "one\n"})
-    before, notes = snapshot(place), ledger.read()
+    before, notes = snapshot(place), change_record.read()
     result = change(
         {place / "ours": "two\n", place / "a" / "b" / "file": "new\n", place / "theirs": "two\n"},
         directories=[{"path": str(place / "c" / "d")}, {"path": str(place / "e"), "owned": True}],
@@ -114,7 +114,7 @@ def test_what_is_refused_leaves_every_file_directory_and_note_as_it_was(
     assert result["failed"]
     assert "every file is as it was before" in result["msg"]
     assert snapshot(place) == before
-    assert ledger.read() == notes
+    assert change_record.read() == notes
     assert list(Path(module.MARKS).iterdir()) == []
 
 
@@ -154,7 +154,7 @@ def test_check_mode_names_the_files_and_writes_and_notes_none(change: Change, pl
     assert result["changed"]
     assert result["files"] == [str(place / "file")]
     assert snapshot(place) == before
-    assert ledger.read() == {}
+    assert change_record.read() == {}
 
 
 def test_files_that_were_written_and_never_applied_are_applied_by_the_next_run(
@@ -366,14 +366,14 @@ def test_a_packaged_file_that_must_not_be_there_is_noted_and_put_back_when_that_
     assert noted() == {}
     assert change(check=["true"], absent_if_packaged=[str(packaged)])["changed"]
     assert not packaged.exists()
-    assert thaw(ledger.read()["removed"][str(packaged)]) == before
+    assert thaw(change_record.read()["removed"][str(packaged)]) == before
 
 
 def test_a_link_to_a_packaged_file_is_noted_as_a_link(change: Change, place: Path, conffile: Path) -> None:
     (place / "enabled").symlink_to(conffile)
     assert change(absent_if_packaged=[str(place / "enabled")])["changed"]
     assert conffile.exists()
-    before = thaw(ledger.read()["removed"][str(place / "enabled")])
+    before = thaw(change_record.read()["removed"][str(place / "enabled")])
     assert before is not None
     assert before.link == str(conffile)
 
@@ -389,10 +389,10 @@ def test_files_of_ours_that_match_a_pattern_and_are_not_wanted_are_removed_and_f
 ) -> None:
     change({place / "mine-old.conf": "old\n", place / "other.conf": "old\n"})
     (place / "mine-theirs.conf").write_text("theirs\n")
-    before, notes = snapshot(place), ledger.read()
+    before, notes = snapshot(place), change_record.read()
     wanted, pattern = {place / "mine-new.conf": "new\n"}, [f"{place}/mine-*.conf"]
     assert change(wanted, ["false"], exclusive=pattern)["failed"]
-    assert (snapshot(place), ledger.read()) == (before, notes)
+    assert (snapshot(place), change_record.read()) == (before, notes)
     assert change(wanted, ["true"], exclusive=pattern)["changed"]
     assert sorted(path.name for path in place.glob("*.conf")) == ["mine-new.conf", "mine-theirs.conf", "other.conf"]
     assert sorted(noted()) == [str(place / "mine-new.conf"), str(place / "other.conf")]
@@ -429,7 +429,7 @@ def test_what_stands_in_the_way_in_a_file_of_somebody_else_is_refused_with_its_n
     before = snapshot(place)
     result = change({place / "our.conf": "listen 80;\n"}, conflicts=conflicts(place))
     assert result["msg"].startswith(f"{place}/their.conf listens on port 80 as well. Nothing was changed.")
-    assert (snapshot(place), ledger.read()) == (before, {})
+    assert (snapshot(place), change_record.read()) == (before, {})
     (place / "their.conf").write_text("# listen 80;\n  listen 8080;\n")
     assert not change({place / "our.conf": "listen 80;\n"}, conflicts=conflicts(place))["failed"]
 
@@ -460,7 +460,7 @@ def test_directories_that_come_are_noted_with_those_above_them(change: Change, p
 
 def test_a_directory_that_only_changes_its_mode_is_not_ours(change: Change, place: Path) -> None:
     assert change(directories=[{"path": str(place), "mode": "0700", "owned": True}])["changed"]
-    assert ledger.read() == {}
+    assert change_record.read() == {}
 
 
 @pytest.fixture
@@ -492,7 +492,7 @@ def test_an_account_that_somebody_removed_is_a_change(change: Change, place: Pat
 
 def test_an_account_that_was_not_made_is_not_noted(change: Change, place: Path, passwd: Path) -> None:
     assert change({place / "file": "new\n"}, ["false"], accounts=["ours"])["failed"]
-    assert ledger.read() == {}
+    assert change_record.read() == {}
 
 
 def test_an_account_of_a_run_that_was_cut_off_is_ours(
@@ -518,7 +518,7 @@ def config(place: Path, systemd: Systemd) -> Path:
     """Return the configuration of a running unit, which does not come up with the word bad in it."""
     path = place / "web.conf"
     path.write_text("good\n")
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         notes.note("file", str(path))  # ours
     systemd.add(UNIT, start=f"! grep -q bad {path} && cp {path} {place}/taken-up")
     return path
@@ -578,7 +578,7 @@ def test_a_drop_in_is_taken_up_by_a_restart_before_there_is_anything_to_lose_or_
 ) -> None:
     drop_in = Path(module.UNIT_DIRECTORY) / f"{UNIT}.d" / "own.conf"
     drop_in.parent.mkdir(parents=True)
-    with ledger.Ledger() as notes:
+    with change_record.ChangeRecord() as notes:
         if brought:
             notes.note("package", UNIT.rpartition(".")[0])
         if text:
@@ -594,12 +594,12 @@ def test_a_drop_in_is_taken_up_by_a_restart_before_there_is_anything_to_lose_or_
 def test_a_configuration_that_the_service_does_not_come_up_with_is_put_back_and_the_service_runs_again(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
-    notes = ledger.read()
+    notes = change_record.read()
     result = change({config: "bad\n"}, name=UNIT, on_change="restart")
     assert f"systemctl restart {UNIT} failed: {UNIT} does not come up" in result["msg"]
     assert config.read_text() == (place / "taken-up").read_text() == "good\n"
     assert systemd.is_active(UNIT)
-    assert ledger.read() == notes
+    assert change_record.read() == notes
 
 
 def test_a_service_that_never_ran_is_not_started_with_files_that_were_refused(change: Change, systemd: Systemd) -> None:
@@ -607,7 +607,7 @@ def test_a_service_that_never_ran_is_not_started_with_files_that_were_refused(ch
     result = change(name=UNIT)
     assert result["msg"].startswith(f"systemctl start {UNIT} failed")  # for no file has changed
     assert not systemd.is_active(UNIT)
-    assert ledger.read() == {}
+    assert change_record.read() == {}
 
 
 def test_a_service_that_is_older_than_what_it_is_made_of_restarts_once(

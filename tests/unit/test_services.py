@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger, services
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, services
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor
 from ansible_collections.baremetal.web.plugins.modules import service_config as module
 from ansible_collections.baremetal.web.plugins.modules import status
 from conftest import GROUP, OWNER, StandIns, Systemd, wait_until
@@ -83,7 +83,7 @@ def web(
 def test_a_program_takes_over_from_the_unit_and_a_second_run_changes_nothing(web: Web, systemd: Systemd) -> None:
     assert web("supervisor")["action"] == "started"
     assert (web.state, systemd.is_active(UNIT), systemd.is_enabled(UNIT)) == ("RUNNING", False, False)
-    assert ledger.read()["unit"] == {UNIT: {"active": True, "enabled": True}}
+    assert change_record.read()["unit"] == {UNIT: {"active": True, "enabled": True}}
     assert not web("supervisor")["changed"]
     assert not web("supervisor", new=False)["changed"]
 
@@ -93,7 +93,7 @@ def test_the_unit_takes_over_from_the_program_and_nothing_of_that_remains(web: W
     assert web("systemd", new=False)["action"] == "started"
     assert (web.state, systemd.is_active(UNIT), systemd.is_enabled(UNIT)) == ("ABSENT", True, True)
     assert web.supervisor.programs() == set()
-    assert web.supervisor.path("web") not in ledger.read()["file"]
+    assert web.supervisor.path("web") not in change_record.read()["file"]
     assert not web("systemd")["changed"]
 
 

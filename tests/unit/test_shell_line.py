@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils.shell_line import shell_command
+from ansible_collections.baremetal.web.plugins.module_utils._host.shell_line import shell_command
 
 # What the program tells: where it runs, FOO, OWN, and its arguments; ``$OWN`` is set as the release's own variables.
 SHOW = '#!/bin/sh\necho "$$ ${PWD##*/} ${FOO-} $OWN $*"\n'

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import sockets
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection, own_obstacle, port_holders
+from ansible_collections.baremetal.web.plugins.module_utils._host import sockets
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import (
+    PlaceConnection,
+    own_obstacle,
+    port_holders,
+)
 
 LISTENER = """
 import socket, sys, time
@@ -77,7 +81,7 @@ def test_a_program_of_the_unit_itself_is_no_stranger(
 
 SHORT_SIGHTED = """
 import sys
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import port_holders
 print(port_holders(sys.argv[1], {int(sys.argv[2])} if sys.argv[2:] else {"nginx.service"}))
 """
 

@@ -20,10 +20,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import app_home
-from ansible_collections.baremetal.web.plugins.module_utils import staging as module
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError
-from ansible_collections.baremetal.web.plugins.module_utils.staging import (
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
+from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
+from ansible_collections.baremetal.web.plugins.module_utils._release import staging as module
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
     SERVER_LOCK,
     Staging,
     changed_names,
@@ -32,9 +35,6 @@ from ansible_collections.baremetal.web.plugins.module_utils.staging import (
     release_id,
     unpack,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
-from ansible_collections.baremetal.web.plugins.module_utils.trees import give
-from ansible_collections.baremetal.web.plugins.module_utils.venv import VenvError
 from conftest import GROUP, NO_HOOKS, OWNER, A, hook, killed_at
 
 PARTS: tuple[str, dict[str, str]] = ("tree", {"server/options.json": "{}", SERVER_LOCK: "lock"})

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.baremetal.web.plugins.filter.orphan_problems import orphan_problems
 from ansible_collections.baremetal.web.plugins.filter.status_problems import status_problems
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
-from ansible_collections.baremetal.web.plugins.module_utils.app_lock import AppLock
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
 from ansible_collections.baremetal.web.plugins.modules import status
 from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
 from conftest import A, B, Shop, StandIns
@@ -110,7 +110,7 @@ def test_the_sites_of_httpd_are_read_from_the_files_that_it_names(
     shop.go_live(A)
     site = tmp_path / "wsgi-80-any.conf"
     site.write_text(f"""    SetEnvIfExpr "-e '{shop.home.slots}/b'" name=_alternative\n""")
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.note("file", f"/etc/{folder}/sites/wsgi-80-any.conf")
     stand_ins.add(control, f"echo 'Included configuration files:'; echo '    (8) {site}'")
     assert ask()["published"]
@@ -124,7 +124,7 @@ def test_where_nginx_refuses_its_configuration_the_files_of_the_sites_count(
     shop.go_live(A)
     site = tmp_path / "wsgi-80-any.conf"
     site.write_text(f"if (-e {shop.home.slots}/b) {{\n")
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.note("file", str(site))
     publish(stand_ins, "", code=1)
     assert ask()["published"]
@@ -161,7 +161,7 @@ def test_an_app_of_another_root_is_one_without_an_entry(
 
 
 def test_an_app_that_was_removed_and_left_its_data_is_none_without_an_entry(shop: Shop, look: Ask) -> None:
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.notes["app"][shop.home.path] = {"user": ""}
     assert look()["rows"] == []
 
@@ -176,6 +176,6 @@ def test_an_app_to_which_nginx_does_not_lead_is_not_as_it_should_be(shop: Shop, 
 
 
 def test_the_databases_of_the_host_are_named(look: Ask) -> None:
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.notes["data"] = {"/var/lib/redis": {"unit": "redis-server.service"}, "/var/lib/gone": {"unit": ""}}
     assert look()["databases"] == ["redis-server.service"]

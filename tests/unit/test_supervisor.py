@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import supervisor as supervisor_utils
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import supervisor as supervisor_utils
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
     Supervisor,
     SupervisorError,
     render_program,
@@ -515,7 +515,9 @@ def test_it_tells_whether_supervisord_may_mount(supervisor: Supervisor, monkeypa
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks what root may")
 def test_it_tells_why_a_host_cannot_mount_and_leaves_no_mount(tmp_path: Path) -> None:
     before = Path("/proc/self/mountinfo").read_text()
-    code = "from ansible_collections.baremetal.web.plugins.module_utils.supervisor import mount_problem as problem"
+    code = (
+        "from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import mount_problem as problem"
+    )
     command = [sys.executable, "-c", f"{code}; print(problem())"]
     place = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
     bounded = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--ambient-caps=-all", *command]

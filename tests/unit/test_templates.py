@@ -29,10 +29,10 @@ import jinja2
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import SHM, Home
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils.kept_secrets import filled
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, mount_problem
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import filled
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, mount_problem
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import SHM, Home
 from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
 from conftest import GROUP, LAUNCHER, OWNER, ROOT, own_shm, run_ansible, wait_until
 from conftest import listens as unix_listens

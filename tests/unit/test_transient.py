@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import transient
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit, run
+from ansible_collections.baremetal.web.plugins.module_utils._host import transient
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a command as another user")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import trees
-from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory
-from ansible_collections.baremetal.web.plugins.module_utils.trees import TreeError, copy, give, has_files
+from ansible_collections.baremetal.web.plugins.module_utils._host import trees
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import TreeError, copy, give, has_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 

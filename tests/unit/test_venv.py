@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import venv
-from ansible_collections.baremetal.web.plugins.module_utils.venv import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import venv
+from ansible_collections.baremetal.web.plugins.module_utils._host.venv import (
     VenvError,
     find_interpreter,
     install,

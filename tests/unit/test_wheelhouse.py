@@ -11,7 +11,7 @@ import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.filter.wheel_requirements import wheel_requirements
-from ansible_collections.baremetal.web.plugins.module_utils import ledger, wheels
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, wheels
 from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Target, Wheelhouse, read_lock
 from conftest import ROOT
 
@@ -136,7 +136,7 @@ def test_pip_fetches_what_is_missing_and_every_wheel_that_is_not_to_be_had_is_na
 def on_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_files: None) -> Path:
     """Let a directory of the test be the host's."""
     monkeypatch.setattr(wheels, "DIRECTORY", str(tmp_path / "host" / "wheelhouse"))
-    monkeypatch.setattr(ledger, "ROOT", str(tmp_path / "ledger"))
+    monkeypatch.setattr(change_record, "ROOT", str(tmp_path / "changes"))
     return tmp_path / "host" / "wheelhouse"
 
 
@@ -152,7 +152,7 @@ def test_a_host_takes_the_wheels_that_it_lacks_and_nothing_else_of_an_archive(
     wheels.take(str(archive), wanted)
     assert [path.name for path in on_host.iterdir()] == list(wanted)
     assert wheels.lacking(wanted) == []
-    assert ledger.read()["tree"] == {str(on_host): None}
+    assert change_record.read()["tree"] == {str(on_host): None}
 
 
 def test_a_wheel_that_is_damaged_on_the_host_is_brought_again(house: Wheelhouse, on_host: Path) -> None:

@@ -17,7 +17,7 @@ OWN = App("hello", 8080, "")
 # The tools stay; a measurement writes to logs, and the interpreter compiles what it imports.
 STAYS = (
     *("/usr/bin/", "/usr/sbin/", "/usr/lib/", "/usr/share/", "/etc/siege", "/etc/apache2", "/root/serving.json"),
-    *("/var/cache/wsgi-build/", "/var/lib/baremetal.web/ledger.json"),
+    *("/var/cache/wsgi-build/", "/var/lib/baremetal.web/changes.json"),
 )
 
 

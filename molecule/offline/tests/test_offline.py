@@ -94,7 +94,7 @@ def test_the_hosts_own_repositories_are_as_they_were(host: Host) -> None:
 
 
 def test_every_package_that_came_is_kept_for_removal(host: Host) -> None:
-    notes = json.loads(host.file("/var/lib/baremetal.web/ledger.json").content_string)
+    notes = json.loads(host.file("/var/lib/baremetal.web/changes.json").content_string)
     assert "nginx" in notes["package"]
     assert [path for path in notes["file"] if "baremetal-web-mirror" in path]
     assert notes["tree"]["/var/cache/baremetal.web/wheelhouse"] is None

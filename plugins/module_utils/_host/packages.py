@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 
 HEADER = "# Written by Ansible (baremetal.web).\n"
 LOCK_SECONDS = 300

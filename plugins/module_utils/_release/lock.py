@@ -11,8 +11,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import Home, ReleaseError, held, utc
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, held, utc
 
 GUARD_SECONDS = 10
 

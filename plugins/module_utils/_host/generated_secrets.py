@@ -10,7 +10,7 @@ import secrets
 import string
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry, read_state
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry, read_state
 
 LEAST_LENGTH = 16
 HASHES = ("sha1", "sha256")

@@ -5,11 +5,11 @@
 
 Each thing is noted once, before it is first changed: a later change of the same thing does not alter the note.
 
-    with Ledger() as ledger:
-        ledger.note("package", "nginx")   # nothing happens when it is noted already
-        ledger.save()                     # before the change, so that a run that is cut off leaves its notes
+    with ChangeRecord() as change_record:
+        change_record.note("package", "nginx")   # nothing happens when it is noted already
+        change_record.save()                     # before the change, so that a run that is cut off leaves its notes
         ...
-        ledger.forget("package", "nginx")
+        change_record.forget("package", "nginx")
 """
 
 from __future__ import annotations
@@ -22,21 +22,27 @@ import shutil
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import State, read_state, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import State, read_state, write_file
 
 ROOT = "/var/lib/baremetal.web"
+NAME = "changes.json"
+# Its name before version 1.0; a host that has it keeps its notes.
+FORMER_NAME = "ledger.json"
 
 
-class Ledger:
+class ChangeRecord:
     """The notes of a host, by kind and name; open to one at a time, saved when the block ends, however it ends."""
 
     def __init__(self) -> None:
-        self.path = os.path.join(ROOT, "ledger.json")
+        self.path = os.path.join(ROOT, NAME)
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> ChangeRecord:
         os.makedirs(ROOT, mode=0o700, exist_ok=True)
         self._lock = os.open(os.path.join(ROOT, "lock"), os.O_WRONLY | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if not os.path.exists(self.path):
+            with suppress(FileNotFoundError):
+                os.rename(os.path.join(ROOT, FORMER_NAME), self.path)
         self.notes = read()
         self._before = self._text()
         self._saved = self._before
@@ -57,7 +63,7 @@ class Ledger:
             self._saved = text
 
     def close(self) -> None:
-        """Remove the ledger itself."""
+        """Remove the change record itself."""
         self.notes = {}
         self._saved = self._text()
         shutil.rmtree(ROOT)
@@ -99,9 +105,15 @@ class Ledger:
 
 def read() -> dict[str, dict[str, Any]]:
     """Return all notes: kind, then name, then what was there before."""
-    with suppress(FileNotFoundError), open(os.path.join(ROOT, "ledger.json"), encoding="utf-8") as stream:
-        return json.load(stream)
+    for name in (NAME, FORMER_NAME):
+        with suppress(FileNotFoundError), open(os.path.join(ROOT, name), encoding="utf-8") as stream:
+            return json.load(stream)
     return {}
+
+
+def exists() -> bool:
+    """Tell whether anything was ever noted on this host."""
+    return any(os.path.exists(os.path.join(ROOT, name)) for name in (NAME, FORMER_NAME))
 
 
 def freeze(state: State | None) -> dict[str, Any] | None:

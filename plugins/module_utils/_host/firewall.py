@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from xml.etree import ElementTree
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
 
 PREFIX = "baremetal-web-"
 PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import Answer, ask
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import Answer, ask
 
 REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5

@@ -10,8 +10,8 @@ import os
 import tarfile
 from contextlib import suppress
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
 
 DIRECTORY = "/var/cache/baremetal.web/wheelhouse"
 
@@ -32,7 +32,7 @@ def _digest(name: str) -> str:
 
 def take(archive: str, wheels: dict[str, str]) -> None:
     """Take the wanted wheels out of an archive of the controller; all users may read them."""
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.note_directory(DIRECTORY, owned=True)
     os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
     with tarfile.open(archive) as tar:

@@ -33,12 +33,12 @@ WEB_SERVERS = (
 
 
 def sites(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the files of the apps' sites, by the ledger's notes."""
+    """Return the files of the apps' sites, by the change record's notes."""
     return [path for path in notes.get("file", {}) if "wsgi-" in os.path.basename(path)]
 
 
 def in_front(notes: Mapping[str, Mapping[str, Any]]) -> WebServer:
-    """Return the one that has the apps' sites, by the ledger's notes; nginx where none has."""
+    """Return the one that has the apps' sites, by the change record's notes; nginx where none has."""
     noted = sites(notes)
     found = (server for server in WEB_SERVERS if any(path.startswith(f"{server.directory}/") for path in noted))
     return next(found, WEB_SERVERS[0])

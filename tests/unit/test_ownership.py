@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils import origin
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
-from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package, is_foreign, is_packaged
+from ansible_collections.baremetal.web.plugins.module_utils._host import ownership
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import has_package, is_foreign, is_packaged
 from conftest import StandIns
 
 
@@ -113,7 +113,7 @@ def test_a_package_of_this_machine_brought_its_files_and_no_copy_of_them(conffil
 def test_a_host_without_a_package_manager_that_is_known_has_foreign_files_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(origin.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(ownership.shutil, "which", lambda _name: None)
     (tmp_path / "file").touch()
     assert is_foreign(MODULE, str(tmp_path / "file"))
 
@@ -129,7 +129,7 @@ def test_what_is_no_file_is_not_packaged(tmp_path: Path, kind: str) -> None:
 def test_a_file_of_this_collection_is_not_foreign_and_one_that_is_not_there_is_nobodys(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert not is_foreign(MODULE, str(path))
-    with Ledger() as notes:
+    with ChangeRecord() as notes:
         notes.note_file(str(path))
     path.touch()
     assert not is_foreign(MODULE, str(path))

@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take away what this collection brought to a host, by what its ledger says."""
+"""Take away what this collection brought to a host, by what its change record says."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from contextlib import contextmanager, suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.activation import Programs, timer
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import AUDIT_LOG, BUILD_HOME, DATA, Home
-from ansible_collections.baremetal.web.plugins.module_utils.files import put_back, write_file
-from ansible_collections.baremetal.web.plugins.module_utils.origin import has_package
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils.trees import give
-from ansible_collections.baremetal.web.plugins.module_utils.web_server import WEB_SERVERS
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import put_back, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import has_package
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import WEB_SERVERS
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Programs, timer
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import AUDIT_LOG, BUILD_HOME, DATA, Home
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 # What package managers put beside a file that somebody changed.
@@ -41,7 +41,7 @@ class RemovalError(Exception):
 class Removal:
     """What is, or in check mode would be, removed and kept."""
 
-    def __init__(self, module: AnsibleModule, notes: ledger.Ledger, data_kept: bool):
+    def __init__(self, module: AnsibleModule, notes: change_record.ChangeRecord, data_kept: bool):
         self.module = module
         self.notes = notes
         self.data_kept = data_kept
@@ -131,7 +131,7 @@ class Removal:
                     self.run("systemctl", "disable", "--now", "--quiet", unit)
                 self._forget("unit", unit)
         for path in self.names("file"):
-            before = ledger.thaw(self.notes.notes["file"][path])
+            before = change_record.thaw(self.notes.notes["file"][path])
             if os.path.lexists(path) or before:
                 self.removed.append(path)
             if self.acts:
@@ -143,7 +143,7 @@ class Removal:
             else:
                 self.removed.append(path)
                 if self.acts:
-                    put_back(path, ledger.thaw(self.notes.notes["removed"][path]))
+                    put_back(path, change_record.thaw(self.notes.notes["removed"][path]))
                     self._forget("removed", path)
         for path in self.names("tree"):
             self._delete(path)
@@ -200,7 +200,7 @@ class Removal:
         return sorted(path for path in others if not has_package(self.module, path))
 
     def finish(self) -> None:
-        """Let the services that were there before go on with their own files, and close the ledger."""
+        """Let the services that were there before go on with their own files, and close the change record."""
         for name, before in sorted(self.notes.notes.get("unit", {}).items()):
             shown = self.run("systemctl", "show", "-p", "LoadState,UnitFileState", name).split()
             if "LoadState=loaded" in shown and self.acts:

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
     Supervisor,
     SupervisorError,
     render_program,
@@ -70,7 +70,7 @@ class Unit:
         ago = time.clock_gettime(time.CLOCK_MONOTONIC) - int(self.properties()["ActiveEnterTimestampMonotonic"]) / 1e6
         return time.time() - ago
 
-    def note(self, notes: ledger.Ledger) -> None:
+    def note(self, notes: change_record.ChangeRecord) -> None:
         """Note what it was."""
         state = self.properties()
         before = {"active": state.get("ActiveState") == "active", "enabled": state.get("UnitFileState") == "enabled"}

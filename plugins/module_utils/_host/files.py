@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.module_utils.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give
 
 # What other programs print is read, so they speak English, whatever language the host has.
 PLAIN = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}

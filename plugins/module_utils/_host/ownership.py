@@ -11,8 +11,8 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils import ledger
-from ansible_collections.baremetal.web.plugins.module_utils.files import read_state
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import read_state
 
 # rpm names no algorithm with a file's digest; the length tells it.
 _RPM_ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
@@ -62,4 +62,4 @@ def has_package(module: AnsibleModule, path: str) -> bool:
 
 def is_foreign(module: AnsibleModule, path: str) -> bool:
     """Tell whether a file is neither this collection's nor as its package installed it."""
-    return path not in ledger.read().get("file", {}) and os.path.lexists(path) and not is_packaged(module, path)
+    return path not in change_record.read().get("file", {}) and os.path.lexists(path) and not is_packaged(module, path)

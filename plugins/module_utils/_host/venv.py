@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Iterable
 
-from ansible_collections.baremetal.web.plugins.module_utils import index_proxy, transient
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._host import index_proxy, transient
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
 
 LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
 RECORDS = "requirements.d"

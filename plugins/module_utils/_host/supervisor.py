@@ -18,8 +18,8 @@ import xmlrpc.client
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import PLAIN, write_file
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import PlaceConnection
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection
 
 CONFIG = "/etc/supervisord/supervisord.conf"
 POLL_SECONDS = 0.1

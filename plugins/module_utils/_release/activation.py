@@ -17,8 +17,18 @@ from contextlib import suppress
 from string import Template
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils import venv
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import venv
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.shell_line import shell_command
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import port_holders
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
+    POLL_SECONDS,
+    Supervisor,
+    SupervisorError,
+    render_program,
+)
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     MUTEX_SECONDS,
     RELEASE,
     SLOTS,
@@ -26,23 +36,13 @@ from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
     ReleaseError,
     held,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils.probe import Probe
-from ansible_collections.baremetal.web.plugins.module_utils.shell_line import shell_command
-from ansible_collections.baremetal.web.plugins.module_utils.sockets import port_holders
-from ansible_collections.baremetal.web.plugins.module_utils.staging import (
+from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
+from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
     ENVIRONMENT,
     account,
     account_variables,
     read_environment,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.supervisor import (
-    POLL_SECONDS,
-    Supervisor,
-    SupervisorError,
-    render_program,
-)
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit
 
 CHECK_SECONDS = 60
 Around = Callable[[str], contextlib.AbstractContextManager[dict[str, str]]]

@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
-from ansible_collections.baremetal.web.plugins.module_utils.ledger import Ledger
-from ansible_collections.baremetal.web.plugins.module_utils.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils.trees import give, has_files
+from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give, has_files
 
 RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
 MANIFEST = "release.json"
@@ -134,7 +134,7 @@ class Home:
         """Make the directories of the app, each open to those only who need it."""
         self.refuse_data_of_another(user)
         app_uid, app_gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
-        with Ledger() as notes:
+        with ChangeRecord() as notes:
             notes.note_directory(os.path.dirname(self.path))
             notes.note_app(self.path, user)
             notes.note_directory(BUILD_HOME, owned=True)

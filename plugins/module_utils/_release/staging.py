@@ -18,16 +18,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils import archives, trees, venv
-from ansible_collections.baremetal.web.plugins.module_utils.app_home import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import archives, trees, venv
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit, environment_text
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     BUILD_HOME,
     SHARED,
     Home,
     ReleaseError,
     held,
 )
-from ansible_collections.baremetal.web.plugins.module_utils.files import make_directory, write_file
-from ansible_collections.baremetal.web.plugins.module_utils.transient import Unit, environment_text
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
 LAYOUT = 7

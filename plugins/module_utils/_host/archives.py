@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.module_utils.trees import DEEPEST
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import DEEPEST
 
 LONGEST = 2048  # bytes of a path: hosts put their own directory before it, and Linux takes 4096
 LONGEST_PART = 255
