@@ -18,7 +18,7 @@ options:
   answers:
     description: >-
       The variables of the hosts, with C(wsgi_selected), C(wsgi_staged) and C(wsgi_activated) of the role
-      C(baremetal.web.wsgi), with C(deploy_found) and C(deploy_seen) as the module P(baremetal.web.status#module)
+      C(baremetal.web.wsgi), with C(deploy_found) and C(deploy_seen) as the module P(baremetal.web.app_info#module)
       returned them, and with C(deploy_programs), the names of the background programs of each app.
     type: dict
     required: true

@@ -12,7 +12,7 @@ description: One sentence for each app; none when all is well.
 positional: host, names, unpublished
 options:
   _input:
-    description: What the module M(baremetal.web.status) returned when it was given C(described).
+    description: What the module M(baremetal.web.app_info) returned when it was given C(described).
     type: dict
     required: true
   host:

@@ -23,7 +23,7 @@ options:
     type: dict
     required: true
   rows:
-    description: What the module M(baremetal.web.status) returned for apps that are not staged; none, where not given.
+    description: What the module M(baremetal.web.app_info) returned for apps that are not staged; none, where not given.
     type: list
     elements: dict
 author: The baremetal.web authors (@baremetal-web)

@@ -12,7 +12,7 @@ description: One sentence for each; none when all is well.
 positional: staged
 options:
   _input:
-    description: What the module P(baremetal.web.status#module) returned, or what came in its place.
+    description: What the module P(baremetal.web.app_info#module) returned, or what came in its place.
     type: dict
     required: true
   staged:

@@ -12,7 +12,7 @@ description: One sentence for each problem; none when all is well.
 positional: host
 options:
   _input:
-    description: The C(rows) that the module M(baremetal.web.status) returned.
+    description: The C(rows) that the module M(baremetal.web.app_info) returned.
     type: list
     elements: dict
     required: true

@@ -16,7 +16,7 @@ extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
   answers:
     description: >-
-      The variables of the hosts, in which C(status_answer) is what the module P(baremetal.web.status#module) returned.
+      The variables of the hosts, in which C(status_answer) is what P(baremetal.web.app_info#module) returned.
     type: dict
     required: true
 author: The baremetal.web authors (@baremetal-web)

@@ -155,7 +155,7 @@ def test_no_module_reaches_a_file_by_a_path_that_an_account_could_lead_elsewhere
         assert not answer["failed"], answer["msg"]
     assert host("rollback")["release"] == B
     assert host("abandon", release=C)["failed"] is False
-    host.run_module("status", {"apps": ["shop"], "root": os.path.dirname(host.home.path)})
+    host.run_module("app_info", {"apps": ["shop"], "root": os.path.dirname(host.home.path)})
     for data_kept in (True, False):
         data = Path(host.home.data, "shared", "uploads", "photo")
         watch.on = False

@@ -13,8 +13,8 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor
+from ansible_collections.baremetal.web.plugins.modules import app_info
 from ansible_collections.baremetal.web.plugins.modules import service_config as module
-from ansible_collections.baremetal.web.plugins.modules import status
 from conftest import GROUP, OWNER, StandIns, Systemd, wait_until
 
 Change = Callable[..., dict[str, Any]]
@@ -186,12 +186,12 @@ def test_the_status_names_nginx_by_whoever_runs_it(
         def run_command(self, _command: list[str]) -> tuple[int, str, str]:
             return 0, "inactive\n", ""
 
-    monkeypatch.setattr(status, "Supervisor", lambda: web.supervisor)
-    assert status.nginx_state(Module()) == "inactive"
+    monkeypatch.setattr(app_info, "Supervisor", lambda: web.supervisor)
+    assert app_info.nginx_state(Module()) == "inactive"
     sleep = shutil.which("sleep")
     assert sleep
     text = f"[program:nginx]\ncommand = {os.path.realpath(sleep)} 600\nstartsecs = 0\n"
     web.supervisor.add("nginx", text)
-    wait_until(lambda: status.nginx_state(Module()) == "active")
+    wait_until(lambda: app_info.nginx_state(Module()) == "active")
     web.supervisor.call("stopProcessGroup", "nginx")
-    assert status.nginx_state(Module()) == "stopped"
+    assert app_info.nginx_state(Module()) == "stopped"

@@ -14,7 +14,7 @@ from ansible_collections.baremetal.web.plugins.filter.status_problems import sta
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
-from ansible_collections.baremetal.web.plugins.modules import status
+from ansible_collections.baremetal.web.plugins.modules import app_info
 from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
 from conftest import A, B, Shop, StandIns
 
@@ -35,10 +35,10 @@ def ask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Ask:
     """Ask for the status of an app."""
-    monkeypatch.setattr(status, "Supervisor", lambda: shop.supervisor)
+    monkeypatch.setattr(app_info, "Supervisor", lambda: shop.supervisor)
     stand_ins.add("nginx")
     root = os.path.dirname(shop.home.path)
-    return lambda name="shop", **more: run_module("status", {"apps": [name], "root": root, **more})["rows"][0]
+    return lambda name="shop", **more: run_module("app_info", {"apps": [name], "root": root, **more})["rows"][0]
 
 
 def test_a_live_release_is_named_with_the_former_one_that_is_warm(shop: Shop, ask: Ask) -> None:
@@ -81,7 +81,7 @@ def test_who_holds_the_lock_is_named_with_the_reason(shop: Shop, ask: Ask) -> No
 def look(ask: Ask, shop: Shop, run_module: Callable[..., dict[str, Any]]) -> Ask:
     """Ask for the apps that are described, and those that are not."""
     root = os.path.dirname(shop.home.path)
-    return lambda *names: run_module("status", {"apps": list(names), "described": list(names), "root": root})
+    return lambda *names: run_module("app_info", {"apps": list(names), "described": list(names), "root": root})
 
 
 def publish(stand_ins: StandIns, text: str, code: int = 0) -> None:
@@ -156,7 +156,7 @@ def test_an_app_of_another_root_is_one_without_an_entry(
     shop: Shop, run_module: Callable[..., dict[str, Any]], ask: Ask
 ) -> None:
     shop.go_live(A)
-    (row,) = run_module("status", {"apps": [], "described": ["shop"], "root": "/srv/elsewhere"})["rows"]
+    (row,) = run_module("app_info", {"apps": [], "described": ["shop"], "root": "/srv/elsewhere"})["rows"]
     assert (row["app"], row["release"], row["described"]) == ("shop", A, False)
 
 

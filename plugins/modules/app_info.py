@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: status
-short_description: Tell how the apps of a host are
+module: app_info
+short_description: Gather how the apps of a host are
 description:
   - Reads the live release, its programs and their health, who holds the lock, whether nginx runs, and whether it
     publishes the app. Changes nothing.
@@ -42,11 +42,11 @@ attributes:
 
 EXAMPLES = r"""
 - name: Ask
-  baremetal.web.status:
+  baremetal.web.app_info:
     apps: [shop]
 
 - name: Ask for apps that are no longer described
-  baremetal.web.status:
+  baremetal.web.app_info:
     apps: []
     described: [shop]
 """
