@@ -29,7 +29,7 @@ options:
     description: Directory below which each app has its home.
     type: path
     default: /srv/wsgi
-  patience:
+  timeout:
     description: Seconds to wait for apps that are not healthy yet.
     type: int
     default: 0
@@ -136,7 +136,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "str", "required": True},
             "described": {"type": "list", "elements": "str"},
             "root": {"type": "path", "default": "/srv/wsgi"},
-            "patience": {"type": "int", "default": 0},
+            "timeout": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -144,7 +144,7 @@ def main() -> None:
     homes = [Home(name, root) for name in module.params["apps"]]
     undescribed = [] if described is None else others(described, root)
     homes += undescribed
-    end = time.monotonic() + module.params["patience"]
+    end = time.monotonic() + module.params["timeout"]
     rows = [row(home) for home in homes]
     while any(row["health"] != "healthy" for row in rows[: len(rows) - len(undescribed)]) and time.monotonic() < end:
         time.sleep(0.5)

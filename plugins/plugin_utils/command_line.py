@@ -23,7 +23,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "site": ("app", "unpublish"),
     "status": (),
     "unlock": ("app",),
-    "upgrade": ("upgrade_patience", "upgrade_serial"),
+    "upgrade": ("upgrade_timeout", "upgrade_serial"),
     "wheelhouse": (),
 }
 _BATCH = r"[1-9]\d*|(100|[1-9]\d?)(\.\d+)?%"
@@ -46,7 +46,7 @@ _VALUES = {
     **dict.fromkeys(("redeploy", "force", "deploy_switch_back", "remove_data"), _TRUTH),
     **dict.fromkeys(("deploy_serial", "rollback_serial", "upgrade_serial"), _SHARES),
     "lock_wait": _Wanted(r"\d+", "a number of seconds, 0 or more, without a unit"),
-    "upgrade_patience": _Wanted(r"[1-9]\d*", "a number of seconds, 1 or more, without a unit"),
+    "upgrade_timeout": _Wanted(r"[1-9]\d*", "a number of seconds, 1 or more, without a unit"),
     "lines": _Wanted(r"[1-9]\d*", "a number of lines, 1 or more"),
     "version": _Wanted(r"\S+", "a branch, tag or commit"),
     **dict.fromkeys(("message", "to"), _Wanted(r"(?s:.*)", "a text")),

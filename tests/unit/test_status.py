@@ -53,7 +53,7 @@ def test_a_live_release_is_named_with_the_former_one_that_is_warm(shop: Shop, as
 def test_an_app_whose_program_does_not_run_is_not_healthy(shop: Shop, ask: Ask) -> None:
     shop.go_live(A)
     shop.supervisor.call("stopProcessGroup", shop.home.program(A))
-    row = ask(patience=1)
+    row = ask(timeout=1)
     assert row["program"] == "STOPPED"
     assert "is STOPPED" in row["health"]
 

@@ -806,8 +806,8 @@ def test_supervisorctl_speaks_to_the_socket_that_supervisord_listens_on(text: Te
 
 def test_a_program_is_not_killed_by_systemd_before_supervisord_would(text: Text) -> None:
     spec = yaml.safe_load((ROOT / "roles/supervisor/meta/argument_specs.yml").read_text())["argument_specs"]
-    patience = spec["program"]["options"]["supervisor_program"]["options"]["stopwaitsecs"]["default"]
-    assert int(unit(text("unit"))["Service"]["TimeoutStopSec"]) > patience
+    stop_timeout = spec["program"]["options"]["supervisor_program"]["options"]["stopwaitsecs"]["default"]
+    assert int(unit(text("unit"))["Service"]["TimeoutStopSec"]) > stop_timeout
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")

@@ -133,7 +133,7 @@ def test_a_changed_interpreter_restarts_what_runs_on_it(hosts: list[Host]) -> No
 def test_the_upgrade_stops_at_a_host_whose_app_is_not_healthy(hosts: list[Host]) -> None:
     first = hosts[0]
     first.check_output(f"{SUPERVISORCTL} stop %s", APPS[1].program(first))
-    code, output = play("playbooks/upgrade.yml", "--limit=wsgi", wsgi_apps=published(), upgrade_patience=2)
+    code, output = play("playbooks/upgrade.yml", "--limit=wsgi", wsgi_apps=published(), upgrade_timeout=2)
     first.check_output(f"{SUPERVISORCTL} start %s", APPS[1].program(first))
     assert code == 2
     assert f"second on {name(first)}" in output
