@@ -10,9 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import packed_problems, search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import fetch_once
-from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import packed_problems, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import fetch_once
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads import UploadingAction
 
 
 class ActionModule(UploadingAction):

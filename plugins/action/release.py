@@ -23,18 +23,18 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.staging imp
     SERVER_LOCK,
     release_id,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import BUILD_USER, COLLECTION_ROOT
-from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import probed_name
-from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import BUILD_USER, COLLECTION_ROOT
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
     Tree,
     UnreachableError,
     app_requirements,
     open_app,
     wants_packages,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
-from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads import UploadingAction
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import probed_name
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Wheelhouse
 
 FILES = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files")
 # What the action alone needs.

@@ -11,7 +11,7 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
 
 
 class ActionModule(ActionBase):

@@ -10,9 +10,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS, Reader
-from ansible_collections.baremetal.web.plugins.plugin_utils.uploads import UploadingAction
-from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Wheelhouse
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads import UploadingAction
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS, Reader
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Wheelhouse
 
 
 class ActionModule(UploadingAction):

@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Target, Wheelhouse, read_lock
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Target, Wheelhouse, read_lock
 
 
 class ActionModule(ActionBase):

@@ -32,8 +32,8 @@ from typing import Any
 
 from jinja2 import Undefined
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import source_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import examine, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import source_problems
 
 
 def app_problems(

@@ -27,7 +27,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     AppsError,
     complete,
     packed_problems,

@@ -35,7 +35,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import find_path, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import find_path, search_path
 
 
 def error_pages(

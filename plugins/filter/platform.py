@@ -43,7 +43,11 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.platforms import SUPPORTED, PlatformError, describe
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platforms import (
+    SUPPORTED,
+    PlatformError,
+    describe,
+)
 
 
 def platform(facts: Mapping[str, Any], what: str = "name") -> str:

@@ -19,7 +19,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete
 
 
 def proxy_problems(proxy: Any) -> list[str]:

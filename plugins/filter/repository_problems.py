@@ -23,8 +23,8 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.repositories import examine
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.repositories import examine
 
 
 def repository_problems(repositories: Any, inventory_directory: str | None = None) -> list[str]:

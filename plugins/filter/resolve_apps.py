@@ -54,7 +54,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     AppsError,
     resolve,
     role_options,

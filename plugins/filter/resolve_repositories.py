@@ -32,8 +32,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.repositories import RepositoriesError, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.repositories import RepositoriesError, resolve
 
 
 def resolve_repositories(

@@ -24,14 +24,18 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     COLLECTION_ROOT,
     examine,
     search_path,
     servers,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import REQUIREMENTS
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import app_requirements, open_app, wants_packages
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
+    app_requirements,
+    open_app,
+    wants_packages,
+)
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS
 
 STACK = ("python/files/tools.txt", "supervisor/files/requirements.txt")
 

@@ -34,7 +34,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete
 
 
 def with_defaults(value: dict[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.command_line import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.command_line import (
     ALL_WORDS,
     setting_problems,
     value_problems,

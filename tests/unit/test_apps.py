@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     COLLECTION_ROOT,
     AppsError,
     complete,

@@ -23,8 +23,8 @@ from ansible_collections.baremetal.web.plugins.module_utils._host import archive
 from ansible_collections.baremetal.web.plugins.module_utils._host.archives import ArchiveError, Bounds
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import unpack
-from ansible_collections.baremetal.web.plugins.plugin_utils import sources
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import open_source
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps import sources
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import open_source
 
 BOUNDS = {"max_size": "1m", "max_files": 50}
 Make = Callable[[Path], object]

@@ -28,7 +28,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._benchmark.load_tool
 )
 from ansible_collections.baremetal.web.plugins.module_utils._host import usage
 from ansible_collections.baremetal.web.plugins.modules import benchmark_subject
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
 from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings, document
 from conftest import ROOT
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import COLLECTION_ROOT, servers
-from ansible_collections.baremetal.web.plugins.plugin_utils.command_line import word_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.command_line import word_problems
 from conftest import ROOT
 from tools import prose
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.openpgp import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.openpgp import (
     KeyFileError,
     armor,
     checked,

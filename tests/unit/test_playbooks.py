@@ -14,7 +14,7 @@ import pytest
 import yaml
 from jinja2 import Environment, meta
 
-from ansible_collections.baremetal.web.plugins.plugin_utils import command_line
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller import command_line
 from conftest import ROOT
 
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))

@@ -16,8 +16,12 @@ from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.action.release import description
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine
-from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import HostNameError, host_header, probed_name
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import examine
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import (
+    HostNameError,
+    host_header,
+    probed_name,
+)
 from conftest import ROOT, listens, wait_until
 
 # Answers with the status that the path ends in, and with the location that the query or the last argument is.

@@ -23,7 +23,7 @@ import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.app_proxy import app_proxy
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import AppsError, complete, examine, role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete, examine, role_options
 from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
 from conftest import listens as unix_listens
 

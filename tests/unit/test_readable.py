@@ -12,8 +12,8 @@ from ansible.errors import AnsibleError
 from ansible_collections.baremetal.web.plugins.module_utils._host import venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
-from ansible_collections.baremetal.web.plugins.plugin_utils import sources
-from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps import sources
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
 
 
 @pytest.mark.parametrize(

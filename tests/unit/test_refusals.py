@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.plugin_utils import environment
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import complete, examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps import environment
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import complete, examine, resolve
 from conftest import HOST, ROOT
 
 

@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.plugin_utils import repositories
-from ansible_collections.baremetal.web.plugins.plugin_utils.repositories import RepositoriesError, examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms import repositories
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.repositories import (
+    RepositoriesError,
+    examine,
+    resolve,
+)
 
 DEBIAN = {"os_family": "Debian", "distribution_release": "trixie"}
 REDHAT = {"os_family": "RedHat", "distribution_release": "NA"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import install
-from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import (
     ALLOWED,
     BUILDS,
     RULES,

@@ -12,7 +12,7 @@ import pytest
 from serving import Release, configuration, resolved
 
 from ansible_collections.baremetal.web.plugins.filter.place_apps import place_apps
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     AppsError,
     complete,
     examine,
@@ -20,7 +20,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     role_options,
     servers,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.servers import COMMON, place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import COMMON, place_slots
 from conftest import HOST, ROOT
 
 SPEC = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]

@@ -27,14 +27,15 @@ from ansible import constants
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.filter.app_problems import app_problems
-from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp, sources
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import examine, search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils.sources import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps import sources
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import examine, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
     Tree,
     app_requirements,
     open_app,
     open_source,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms import openpgp
 from conftest import run_ansible
 
 FORK = multiprocessing.get_context("fork")  # as Ansible starts its workers

@@ -12,7 +12,7 @@ from ansible_collections.baremetal.web.plugins.filter.deploy_summary import depl
 from ansible_collections.baremetal.web.plugins.filter.history_table import history_table
 from ansible_collections.baremetal.web.plugins.filter.release_problems import release_problems
 from ansible_collections.baremetal.web.plugins.filter.role_default import role_default
-from ansible_collections.baremetal.web.plugins.plugin_utils.tables import table
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
 from conftest import run_ansible
 
 OLD, NEW = "a" * 12, "b" * 12

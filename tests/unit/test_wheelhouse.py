@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.filter.wheel_requirements import wheel_requirements
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, wheels
-from ansible_collections.baremetal.web.plugins.plugin_utils.wheelhouse import Target, Wheelhouse, read_lock
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Target, Wheelhouse, read_lock
 from conftest import ROOT
 
 CP312 = Target("3.12", "x86_64")

@@ -26,8 +26,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import archives
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
-from ansible_collections.baremetal.web.plugins.plugin_utils import openpgp
-from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     SOURCES,
     file_name,
     find_path,
@@ -36,8 +35,9 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.apps import (
     wheel_version,
     without_credentials,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import LARGEST, is_pointer, is_pointer_file
-from ansible_collections.baremetal.web.plugins.plugin_utils.requirements import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.lfs import LARGEST, is_pointer, is_pointer_file
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms import openpgp
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import (
     OTHER_FORMATS,
     Reader,
     Requirements,

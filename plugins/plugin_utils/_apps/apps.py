@@ -23,22 +23,22 @@ from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import index_proxy
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import KINDS
-from ansible_collections.baremetal.web.plugins.plugin_utils import environment
-from ansible_collections.baremetal.web.plugins.plugin_utils.host_names import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps import environment
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import PORTS, Servers, endpoint, place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.lfs import is_pointer_file
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import (
     EVERY,
     HostNameError,
     host_header,
     host_names,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
-from ansible_collections.baremetal.web.plugins.plugin_utils.option_values import value_problems, without_empty
-from ansible_collections.baremetal.web.plugins.plugin_utils.servers import PORTS, Servers, endpoint, place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.keys_and_types import value_problems, without_empty
 
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
     from packaging.utils import parse_wheel_filename
 
-COLLECTION_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+COLLECTION_ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 BUILD_USER = "wsgi-build"
 SOURCES = ("path", "git", "archive", "wheel")
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
-from ansible_collections.baremetal.web.plugins.plugin_utils.lfs import is_pointer_file
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.lfs import is_pointer_file
 
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
