@@ -88,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Render all variants in one run of ansible-playbook; each has a directory of its own."""
     place = tmp_path_factory.mktemp("redis")
     (place / "packaged.conf").write_text(PACKAGED)
-    tasks = yaml.safe_load((ROLE / "tasks" / "install.yml").read_text())
+    tasks = yaml.safe_load((ROLE / "tasks" / "configure.yml").read_text())
     (computed,) = [task["vars"] for task in tasks if task["name"] == "Configure and run Redis"]
     secrets = {"apps": kept(place / "password", PASSWORD), "admin": kept(place / "admin-password", ADMIN)}
     facts = {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "12", "memtotal_mb": 3999}

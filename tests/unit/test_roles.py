@@ -60,6 +60,14 @@ def test_every_entry_point_has_its_tasks_and_its_options_bear_its_name(role: str
             assert [name for name in spec["options"] if not name.startswith(f"{role}_{entry_point}")] == []
 
 
+@pytest.mark.parametrize("role", sorted({*ROLES} - {"benchmark", "wsgi"}))
+def test_the_main_tasks_of_a_mechanism_are_a_table_of_contents(role: str) -> None:
+    for entry in load(role, "tasks/main.yml"):
+        assert entry["name"].split()[0] in ("Check", "Install", "Prepare", "Configure", "Open")
+        assert {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"} & entry.keys()
+        assert entry["tags"] == [role]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_variable_of_a_role_bears_its_name(role: str) -> None:
     own = load(role, "vars/main.yml") if (ROOT / "roles" / role / "vars" / "main.yml").exists() else {}
@@ -111,8 +119,8 @@ def test_every_server_and_worker_class_that_can_be_chosen_is_known() -> None:
 @pytest.mark.parametrize("pair", [*servers().variants()], ids=" ".join)
 def test_a_server_has_its_template_or_its_launcher_and_its_locked_packages(pair: tuple[str, str]) -> None:
     variant, role = servers().variant(*pair, "wsgi"), ROOT / "roles" / "wsgi"
-    described = f"templates/{variant['template']}.j2" if variant["template"] else f"files/baremetal_web/{pair[0]}.py"
-    assert (role / described).is_file()
+    template = f"templates/server/{variant['template']}.j2"
+    assert (role / (template if variant["template"] else f"files/baremetal_web/{pair[0]}.py")).is_file()
     lock = (role / "files" / "servers" / variant["lock"]).read_text()
     assert "--hash=sha256:" in lock
 

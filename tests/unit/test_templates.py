@@ -40,6 +40,8 @@ from conftest import listens as unix_listens
 Text = Callable[[str], str]
 
 TEMPLATES = sorted(str(path.relative_to(ROOT / "roles")) for path in ROOT.glob("roles/*/templates/**/*.j2"))
+# Those of the benchmark are no files of a host's own.
+PLACED = [template for template in TEMPLATES if not template.startswith("benchmark/")]
 # A platform of each family.
 FAMILIES = {
     "Debian": {"distribution": "Debian", "distribution_version": "13.1", "distribution_major_version": "13"},
@@ -90,7 +92,7 @@ def apache_site(publishes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def supervisord(**more: Any) -> dict[str, Any]:
-    return {**task_variables("supervisor", "install"), **more}
+    return {**task_variables("supervisor", "configure"), **more}
 
 
 def wsgi(**keys: Any) -> dict[str, Any]:
@@ -104,11 +106,11 @@ def wsgi(**keys: Any) -> dict[str, Any]:
 
 NGINX, CONF_D = "nginx/templates/etc/nginx/nginx.conf.j2", "nginx/templates/etc/nginx/conf.d"
 SUPERVISORD = "supervisor/templates/etc/supervisord/supervisord.conf.j2"
-UNIT = "supervisor/templates/etc/systemd/system/supervisord.service.j2"
+UNIT = "supervisor/templates/etc/systemd/system/supervisord-baremetal.service.j2"
 with socket.create_server(("127.0.0.1", 0)) as free:
     FREE_PORT = free.getsockname()[1]
 APP_SOCKET = "/srv/wsgi/app/run/release.sock"
-GUNICORN = "wsgi/templates/gunicorn.conf.py.j2"
+GUNICORN = "wsgi/templates/server/gunicorn.conf.py.j2"
 WORKER_CLASSES = {**dict.fromkeys(("sync", "gthread", "gevent", "tornado"), "wsgi"), "asgi": "asgi"}
 # Values that are no default and that survive only when they are written with care.
 CAREFUL = {
@@ -128,7 +130,7 @@ FRONT = nginx_site(
 
 # The real server reads what comes of it in test_redis.py.
 REDIS = {
-    **task_variables("redis", "install"),
+    **task_variables("redis", "configure"),
     "redis_memory": "64mb",
     "redis_password_group": "wsgi-shop",
 }
@@ -216,7 +218,7 @@ RENDERINGS = {
     },
     "gunicorn-careful": Rendering(GUNICORN, wsgi(**CAREFUL)),
     # The real server takes it in test_launchers.py.
-    "uwsgi": Rendering("wsgi/templates/uwsgi.ini.j2", wsgi(server={"kind": "uwsgi"})),
+    "uwsgi": Rendering("wsgi/templates/server/uwsgi.ini.j2", wsgi(server={"kind": "uwsgi"})),
     "benchmark": Rendering(
         "benchmark/templates/nginx.conf.j2",
         {"__benchmark_configuration": "{{ __benchmark_configurations['tutorial.conf'] }}"},
@@ -301,6 +303,24 @@ def text(rendered: dict[str, Any]) -> Text:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_template_is_rendered_here(template: str) -> None:
     assert template in {rendering.template for rendering in RENDERINGS.values()}
+
+
+@pytest.mark.parametrize("template", PLACED)
+def test_a_template_stands_where_its_file_stands_on_a_host(template: str) -> None:
+    """Below the role's templates as below /, or, for the files of a server, as in a release."""
+    role, _templates, *path = Path(template).with_suffix("").parts
+    assert path[0] in ("etc", "opt", "server", "usr")
+    literal = f"lookup('baremetal.web.template', '{'/'.join(path)}.j2')"
+    for file in ROOT.glob(f"roles/{role}/*/*.yml"):
+        for before in file.read_text().split(literal)[:-1]:
+            place = before.rpartition("path: ")[2].splitlines()[0].strip('"')
+            pattern = ".+".join(map(re.escape, re.split(r"\{\{.*?\}\}", place)))
+            assert re.fullmatch(pattern, "/" + "/".join(path)), place
+
+
+@pytest.mark.parametrize("template", PLACED)
+def test_a_template_has_no_default_of_a_variable(template: str) -> None:
+    assert "default(" not in (ROOT / "roles" / template).read_text()
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
