@@ -47,7 +47,7 @@ class CallbackModule(CallbackBase):
             self._rows += _of(result, "result")["rows"]
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        # What a loop returns in its end no longer tells the items that failed, since ansible-core 2.19.
+        # What a loop returns in its end no longer tells the items that failed, since ansible-core 2.21.
         self._items.setdefault(_key(result), []).append(str(_of(result, "result").get("msg", "")))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
