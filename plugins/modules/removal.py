@@ -76,12 +76,11 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
 from ansible_collections.baremetal.web.plugins.module_utils._release.removal import Removal, RemovalError
 
-MARKS = "/run/baremetal.web"
 OTHERS = ("package", "stream", "firewall", "selinux")
 
 
@@ -90,7 +89,7 @@ def close(removal: Removal) -> None:
     left = {kind: names for kind, names in removal.notes.notes.items() if names and kind != "directory"}
     if removal.acts and not left:
         removal.notes.close()
-        shutil.rmtree(MARKS, ignore_errors=True)
+        shutil.rmtree(pending_marker.DIRECTORY, ignore_errors=True)
 
 
 def main() -> None:

@@ -283,32 +283,13 @@ action:
   returned: always
 """
 
-import glob
-import grp
-import hashlib
-import os
-import pwd
-import re
-import time
-from contextlib import suppress
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, firewall
-from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN, Entry, Transaction
-from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import (
-    SecretError,
-    filled,
-    kept_secret,
-)
-from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import is_foreign, is_packaged
+from ansible_collections.baremetal.web.plugins.module_utils._host.configuration import Configuration
+from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import SecretError
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused, Service
-from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import own_obstacle, port_holders
-from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import SupervisorError
-
-UNIT_DIRECTORY = "/etc/systemd/system"
-MARKS = "/run/baremetal.web"
+from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused
 
 
 def entries(mode: dict[str, str], **more: dict) -> dict:
@@ -338,288 +319,73 @@ def texts(**more: object) -> dict:
     return {"type": "list", "elements": "str", "default": [], **more}
 
 
-def is_kept(module: AnsibleModule, options: dict) -> bool:
-    """Tell whether a file stays as somebody else made it, or needs it."""
-    path = options["path"]
-    if options["foreign"] != "keep" or not os.path.lexists(path) or path in change_record.read().get("file", {}):
-        return False
-    return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(module, path)
-
-
-def kept_places(module: AnsibleModule, options: dict) -> tuple[list[str], list[str]]:
-    """Return what a file is to keep and would lose, and what it would gain."""
-    regex = module.params["keeps"]
-    if not regex or not os.path.exists(options["path"]):
-        return [], []
-    with open(options["path"], encoding="utf-8", errors="replace") as stream:
-        now, then = ({*re.findall(regex, text, re.MULTILINE)} for text in (stream.read(), options["content"]))
-    return sorted(now - then), sorted(then - now)
-
-
-def written(wanted: dict) -> list[dict]:
-    """Return the options of all files."""
-    return [*wanted["account_files"], *wanted["files"], *wanted["secret_files"]]
-
-
-def unwanted(module: AnsibleModule) -> list[str]:
-    """Return the paths that must not exist."""
-    wanted = module.params
-    kept = {options["path"] for options in written(wanted)}
-    ours = change_record.read().get("file", {}).keys() - kept
-    others = (path for pattern in wanted["exclusive"] for path in sorted(glob.glob(pattern)) if path in ours)
-    packaged = (path for path in wanted["absent_if_packaged"] if is_packaged(module, path))
-    return [*wanted["absent"], *packaged, *others]
-
-
-def conflict(module: AnsibleModule, changed: list[str]) -> str:
-    """Return what stands in the way in files of others; empty when nothing does."""
-    wanted = module.params
-    for options in written(wanted):
-        if options["foreign"] == "refuse" and options["path"] in changed and is_foreign(module, options["path"]):
-            return f"{options['path']} was not written by this collection. Move it away if it is not needed."
-    ours = {*change_record.read().get("file", {}), *(options["path"] for options in wanted["files"]), *unwanted(module)}
-    for rule in wanted["conflicts"]:
-        for path in sorted({path for pattern in rule["files"] for path in glob.glob(pattern)} - ours):
-            with suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
-                if re.search(rule["regex"], stream.read(), re.MULTILINE):
-                    return f"{path} {rule['explanation']}"
-    return ""
-
-
-def judge(module: AnsibleModule) -> None:
-    """Let the consumer judge what is written."""
-    wanted = module.params
-    code, out, err = module.run_command(wanted["check"], handle_exceptions=False)
-    said = f"{' '.join(wanted['check'])} says: {(err or out).strip()}"
-    missing = [text for text in wanted["check_expects"] if text not in out + err]
-    if code or any(re.search(regex, out + err) for regex in wanted["check_forbids"]):
-        raise Refused(said)
-    if missing:
-        raise Refused(f"{' '.join(wanted['check'])} does not mention {', '.join(missing)}, so it is not taken up.")
-
-
-def make_accounts(module: AnsibleModule, path: str) -> None:
-    """Let systemd make the accounts that a file describes."""
-    if path in [options["path"] for options in module.params["account_files"]]:
-        code, out, err = module.run_command(["systemd-sysusers", path])
-        if code:
-            raise Refused(f"systemd-sysusers {path} says: {(err or out).strip()}")
-
-
-def is_known(name: str) -> bool:
-    """Tell whether there is a user or a group of a name."""
-    for look in (pwd.getpwnam, grp.getgrnam):
-        with suppress(KeyError):
-            return bool(look(name))
-    return False
-
-
-def take_notes(
-    notes: change_record.ChangeRecord,
-    transaction: Transaction,
-    accounts: list[str],
-    service: Service | None,
-) -> None:
-    """Note what is about to change."""
-    for name in accounts:
-        notes.note("account", name)
-    for entry in transaction.entries:
-        if entry.path in transaction.changed and entry.content is None:
-            if entry.data_of:
-                notes.note_data(entry.path, entry.data_of)
-            else:
-                notes.note_directory(entry.path, entry.owned)
-    for path in transaction.changed:
-        if path in transaction.absent and path not in notes.notes.get("file", {}):
-            notes.note("removed", path, change_record.freeze(transaction.before[path]))
-        elif path not in {entry.path for entry in transaction.entries if entry.content is None}:
-            notes.note_directory(os.path.dirname(path))
-            notes.note_file(path)
-    if service:
-        service.unit.note(notes)
-    notes.save()
-
-
-def is_ours(unit: str) -> bool:
-    """Tell whether the package of a unit came to the host with this collection."""
-    return unit.rpartition(".")[0] in change_record.read().get("package", {})
+ARGUMENT_SPEC = {
+    "name": {"type": "str"},
+    "manager": {"type": "str", "choices": ["systemd", "supervisor"]},
+    "program": {"type": "dict"},
+    "directories": entries(
+        {"default": "0755"},
+        owned={"type": "bool", "default": False},
+        data_of={"type": "str", "default": ""},
+    ),
+    "files": files(),
+    # The contents are secret, the paths are not.
+    "secret_files": {**files(no_log=True), "no_log": False},
+    "secrets": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "length": {"type": "int", "default": 32},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+        },
+    },
+    "account_files": files(),
+    "absent": texts(elements="path"),
+    "absent_if_packaged": texts(elements="path"),
+    "exclusive": texts(),
+    "keeps": {"type": "str"},
+    "check": texts(),
+    "check_expects": texts(),
+    "check_forbids": texts(),
+    "conflicts": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "files": {"type": "list", "elements": "str", "required": True},
+            "regex": {"type": "str", "required": True},
+            "explanation": {"type": "str", "required": True},
+        },
+    },
+    "accounts": texts(),
+    "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
+    "newer": texts(elements="path"),
+    "withdraw": texts(),
+    "ready": texts(),
+    "ready_timeout": {"type": "int", "default": 60},
+    "ports": texts(),
+}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str"},
-            "manager": {"type": "str", "choices": ["systemd", "supervisor"]},
-            "program": {"type": "dict"},
-            "directories": entries(
-                {"default": "0755"},
-                owned={"type": "bool", "default": False},
-                data_of={"type": "str", "default": ""},
-            ),
-            "files": files(),
-            # The contents are secret, the paths are not.
-            "secret_files": {**files(no_log=True), "no_log": False},
-            "secrets": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "no_log": False,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "path": {"type": "path", "required": True},
-                    "length": {"type": "int", "default": 32},
-                    "owner": {"type": "str", "default": "root"},
-                    "group": {"type": "str", "default": "root"},
-                },
-            },
-            "account_files": files(),
-            "absent": texts(elements="path"),
-            "absent_if_packaged": texts(elements="path"),
-            "exclusive": texts(),
-            "keeps": {"type": "str"},
-            "check": texts(),
-            "check_expects": texts(),
-            "check_forbids": texts(),
-            "conflicts": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "files": {"type": "list", "elements": "str", "required": True},
-                    "regex": {"type": "str", "required": True},
-                    "explanation": {"type": "str", "required": True},
-                },
-            },
-            "accounts": texts(),
-            "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
-            "newer": texts(elements="path"),
-            "withdraw": texts(),
-            "ready": texts(),
-            "ready_timeout": {"type": "int", "default": 60},
-            "ports": texts(),
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     module.run_command_environ_update = PLAIN
-    wanted = module.params
-    service = Service(module, wanted["name"], wanted["manager"], wanted["program"]) if wanted["name"] else None
-    kept = [options["path"] for options in written(wanted) if is_kept(module, options)]
-    account_paths = {options["path"] for options in wanted["account_files"]}
-    for options in wanted["files"]:
-        lost, gained = kept_places(module, options)
-        said = f"{options['path']} stays as it is, because it is to keep {', '.join(lost)} until another file has that."
-        if lost and gained:
-            module.fail_json(msg=f"{said} So it does not get {', '.join(gained)} either.")
-        if lost:
-            module.warn(said)
-            kept.append(options["path"])
     try:
-        secrets = {options["name"]: kept_secret(options) for options in wanted["secrets"]}
-    except SecretError as error:
+        configuration = Configuration(module)
+        configuration.refuse()
+    except (Refused, SecretError) as error:
         module.fail_json(msg=f"{error} Nothing was changed.")
-    # Not in place: Ansible shows a module's parameters, and knows their secrets as they were given.
-    secret_files = [{**options, "content": filled(options["content"], secrets)} for options in wanted["secret_files"]]
-    transaction = Transaction(
-        [
-            *(Entry.file(options) for options in wanted["account_files"] if options["path"] not in kept),
-            *(Entry.directory(options) for options in wanted["directories"]),
-            *(Entry.file(options) for options in wanted["files"] if options["path"] not in kept),
-            *secrets.values(),
-            *(Entry.file(options, secret=True) for options in secret_files if options["path"] not in kept),
-            *(service.entries() if service else []),
-        ],
-        [*unwanted(module), *(service.absent() if service else [])],
-        lambda path: make_accounts(module, path),
-    )
-    places = "\n".join(entry.path for entry in transaction.entries)
-    mark = os.path.join(MARKS, hashlib.sha256(places.encode()).hexdigest()[:16])
-    cut_off = os.path.exists(mark)
-    settled = not service or service.was_settled
-    # Packages bring the times of their files along, but not this one.
-    changes = [os.stat(path).st_ctime for path in wanted["newer"] if os.path.exists(path)]
-    outdated = bool(service and settled and any(service.own.started < change < time.time() for change in changes))
-    accounts = [name for name in wanted["accounts"] if not is_known(name)]
-    changed = bool(transaction.changed or accounts) or not settled or cut_off or outdated
-    result = {
-        "changed": changed,
-        "files": transaction.changed,
-        "kept": kept,
-        "firewalls": [found.program for found in firewall.installed(module.run_command, "any")],
-        "action": "none",
-        "diff": transaction.diff(),
-    }
-    if found := conflict(module, transaction.changed):
-        module.fail_json(msg=f"{found} Nothing was changed.")
-    if service:
-        for port in wanted["ports"]:
-            what = f"{'Address' if ':' in port else 'Port'} {port}"
-            if holders := port_holders(port, service.owners):
-                module.fail_json(
-                    msg=f"{what} is held by {', '.join(sorted(holders))}, so {service.name} cannot listen on it. "
-                    "Stop that program, or choose another port. Nothing was changed.",
-                )
-            held = own_obstacle(port, wanted["ports"], service.owners) if wanted["on_change"] == "reload" else ""
-            if held:
-                module.fail_json(
-                    msg=f"{what} cannot be had while {service.name} listens on {held} with the same port. Choose "
-                    "another port, or give that one up in a run before. Nothing was changed.",
-                )
-    if module.check_mode or not changed:
-        module.exit_json(**result)
-
-    units = [path for path in transaction.changed if path.startswith(UNIT_DIRECTORY)]
-    unit_file = os.path.join(UNIT_DIRECTORY, wanted["name"] or "")
-    described = {unit_file, *(entry.path for entry in (service.entries() if service else []))}
-    drop_ins = {path for path in transaction.changed if path.startswith(f"{unit_file}.d/")}
-    # Only a start takes up a drop-in. A service that came with this collection has nothing to lose before its first.
-    fresh = any(not os.path.exists(path) for path in drop_ins) and is_ours(wanted["name"])
-    restarts = outdated or fresh or described & {*transaction.changed}
-    verb = "restart" if restarts else wanted["on_change"]
-    applying, worse = False, ""
-    os.makedirs(MARKS, mode=0o700, exist_ok=True)
-    with open(mark, "w", encoding="utf-8"):
-        pass
-    with change_record.ChangeRecord() as notes:
+    result = configuration.result()
+    if configuration.changed and not module.check_mode:
         try:
-            take_notes(notes, transaction, accounts, service)
-            for path in account_paths - {*transaction.changed}:
-                make_accounts(module, path)
-            transaction.write()
-            if wanted["check"]:
-                judge(module)
-            if units or (service and cut_off):
-                module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-            # A service has nothing to take up where only an account was missing, or a secret was open to others: a new
-            # one changes the file that has its hash.
-            unread = account_paths | {entry.path for entry in secrets.values()}
-            if service and ({*transaction.changed} - unread or not settled or cut_off or outdated):
-                applying = True
-                result["action"] = service.apply(verb, wanted["withdraw"], wanted["ready"], wanted["ready_timeout"])
-            if drop_ins and result.get("action") == "reloaded":
-                module.warn(
-                    f"{', '.join(sorted(drop_ins))} has changed, and {wanted['name']} was only reloaded, because a "
-                    f"restart breaks connections. To let it take effect: systemctl restart {wanted['name']}"
-                )
-        except (Refused, SupervisorError, OSError, LookupError) as error:
-            transaction.undo()
-            notes.revert()
-            # An account that was made is there still.
-            for name in filter(is_known, accounts):
-                notes.note("account", name)
-            if units:
-                module.run_command(["systemctl", "daemon-reload"])
-            if service:
-                # Where no file has changed there is nothing to go back to.
-                worse = service.recover(verb if applying and transaction.changed else "")
-            os.unlink(mark)
-            refused = "The new configuration was refused and every file is as it was before. " * bool(
-                transaction.changed
-            )
-            module.fail_json(msg=readable(f"{refused}{error}{worse}"), files=transaction.changed)
-        for path in transaction.absent:
-            if notes.notes.get("file", {}).get(path, path) is None:
-                notes.forget("file", path)
-    os.unlink(mark)
+            result["action"] = configuration.apply()
+        except Refused as error:
+            module.fail_json(msg=readable(str(error)), files=configuration.transaction.changed)
     module.exit_json(**result)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.path_profile import path_profile
-from ansible_collections.baremetal.web.plugins.modules import service_config
+from ansible_collections.baremetal.web.plugins.module_utils._host import pending_marker
 from conftest import GROUP, OWNER, StandIns
 from tools import deployment_benchmark as tool
 from tools.deployment_benchmark import Run
@@ -30,7 +30,7 @@ RUN = Run(1, "noop", 1, "ansible-playbook site.yml", {}, 5.0, 3.0, tasks_per_hos
 @pytest.fixture
 def change(run_module: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     """Run service_config with a file of accounts and one that follows it."""
-    monkeypatch.setattr(service_config, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(pending_marker, "DIRECTORY", str(tmp_path / "marks"))
 
     def _change(**more: Any) -> dict[str, Any]:
         own = {"owner": OWNER, "group": GROUP}

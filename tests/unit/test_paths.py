@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from test_release_module import Host
 
+from ansible_collections.baremetal.web.plugins.module_utils._host import pending_marker
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
 from ansible_collections.baremetal.web.plugins.module_utils._release import removal, staging
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
 from ansible_collections.baremetal.web.plugins.modules import release as release_module
-from ansible_collections.baremetal.web.plugins.modules import removal as removal_module
 from conftest import GROUP, NO_HOOKS, A, B, C, Shop, Systemd, hook
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
@@ -108,7 +108,7 @@ def host(
     monkeypatch.setattr(release_module, "Supervisor", lambda: shop.supervisor)
     monkeypatch.setattr(removal, "Supervisor", lambda: shop.supervisor)
     monkeypatch.setattr(removal, "LOGS", shop.supervisor.log_directory)
-    monkeypatch.setattr(removal_module, "MARKS", str(place / "marks"))
+    monkeypatch.setattr(pending_marker, "DIRECTORY", str(place / "marks"))
     monkeypatch.setattr(staging.venv, "install", install)
     monkeypatch.setattr(staging.venv, "find_interpreter", lambda _version: sys.executable)
     shop.home = Home("shop", str(place / "w"))

@@ -20,10 +20,9 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.address_scope import address_scope
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
 from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import filled, kept_secret
-from ansible_collections.baremetal.web.plugins.modules import removal, service_config
 from conftest import GROUP, OWNER, ROOT, Systemd, run_ansible, wait_until
 
 RunModule = Callable[..., dict[str, Any]]
@@ -292,8 +291,7 @@ def test_the_server_s_account_gets_no_file_of_root_s_by_a_link(place: Path) -> N
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for module in (removal, service_config):
-        monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(pending_marker, "DIRECTORY", str(tmp_path / "marks"))
     return tmp_path / "data" / "db"
 
 

@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord, freeze
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import read_state
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, render_program
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import WEB_SERVERS
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
 from ansible_collections.baremetal.web.plugins.module_utils._release import removal as removal_utils
-from ansible_collections.baremetal.web.plugins.modules import removal as module
 from conftest import StandIns, Systemd, own_shm
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
@@ -79,7 +78,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
     host = Host(tmp_path / "host")
     for directory in (host.root, host.units, host.sysusers, host.crontabs):
         directory.mkdir(parents=True)
-    monkeypatch.setattr(removal_utils, "UNIT_DIRECTORY", str(host.units))
+    monkeypatch.setattr(services, "UNIT_DIRECTORY", str(host.units))
     monkeypatch.setattr(removal_utils, "SYSUSERS", str(host.sysusers / "baremetal-*.conf"))
     monkeypatch.setattr(removal_utils, "BUILD_HOME", str(host.place / "cache"))
     monkeypatch.setattr(app_home, "SHM", own_shm())
@@ -87,7 +86,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: StandIns, s
     monkeypatch.setattr(removal_utils, "LOGS", str(host.place / "logs"))
     servers = [server._replace(directory=f"{host.place}{server.directory}") for server in WEB_SERVERS]
     monkeypatch.setattr(removal_utils, "WEB_SERVERS", servers)
-    monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(pending_marker, "DIRECTORY", str(tmp_path / "marks"))
     for program in ("getent", "userdel", "groupdel"):
         stand_ins.add(program)
     return host
@@ -654,11 +653,11 @@ def test_a_service_that_went_with_its_package_is_only_forgotten(remove: Remove, 
 
 
 def test_at_the_end_the_change_record_and_the_marks_go_too(remove: Remove, stack: Host) -> None:
-    Path(module.MARKS).mkdir()
+    Path(pending_marker.DIRECTORY).mkdir()
     remove("everything", data_kept=False)
     remove("finish", data_kept=False)
     assert not os.path.exists(change_record.ROOT)
-    assert not os.path.exists(module.MARKS)
+    assert not os.path.exists(pending_marker.DIRECTORY)
     before = stack.files()
     for phase in ("everything", "finish"):
         assert not remove(phase, data_kept=False)["changed"]

@@ -14,7 +14,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import (
+    change_record,
+    configuration,
+    pending_marker,
+    services,
+)
 from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import thaw
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Transaction, read_state
 from ansible_collections.baremetal.web.plugins.modules import service_config as module
@@ -37,8 +42,8 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def change(run_module: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     """Run the module; files are given as path and content, with options for all of them."""
-    monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
-    monkeypatch.setattr(module, "UNIT_DIRECTORY", str(tmp_path / "units"))
+    monkeypatch.setattr(pending_marker, "DIRECTORY", str(tmp_path / "marks"))
+    monkeypatch.setattr(services, "UNIT_DIRECTORY", str(tmp_path / "units"))
 
     def _change(
         files: Mapping[Path, str] | None = None,
@@ -115,7 +120,7 @@ def test_what_is_refused_leaves_every_file_directory_and_note_as_it_was(
     assert "every file is as it was before" in result["msg"]
     assert snapshot(place) == before
     assert change_record.read() == notes
-    assert list(Path(module.MARKS).iterdir()) == []
+    assert list(Path(pending_marker.DIRECTORY).iterdir()) == []
 
 
 def test_a_refusal_quotes_the_checker(change: Change, place: Path) -> None:
@@ -416,7 +421,9 @@ def test_a_file_that_would_lose_what_it_is_to_keep_stays_as_it_is(change: Change
     assert answer["files"] == [str(place / "other")]
     assert answer["kept"] == [str(place / "file")]
     refused = change({place / "file": "to blog\nto wiki\n"}, keeps=r"^to (\w+)$")
-    assert refused["msg"].endswith("is to keep shop until another file has that. So it does not get wiki either.")
+    assert refused["msg"].endswith(
+        "is to keep shop until another file has that. So it does not get wiki either. Nothing was changed."
+    )
     assert change({place / "file": "to blog\n"}, keeps=r"^to (wiki|blog)$")["changed"]
     change({place / "file": "to shop\nto blog\n"})
     assert change({place / "file": "to blog\nto shop\nto wiki\n"}, keeps=r"^to (\w+)$")["changed"]
@@ -468,7 +475,7 @@ def passwd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Let accounts be lines of a file, for those of this machine are none of the tests' business."""
     path = tmp_path / "passwd"
     path.touch()
-    monkeypatch.setattr(module, "is_known", lambda name: name in path.read_text().split())
+    monkeypatch.setattr(configuration, "is_known", lambda name: name in path.read_text().split())
     return path
 
 
@@ -503,7 +510,7 @@ def test_an_account_of_a_run_that_was_cut_off_is_ours(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "judge", cut_off)
+        patch.setattr(configuration.Configuration, "_validate", cut_off)
         with pytest.raises(KeyboardInterrupt):
             change({place / "file": "new\n"}, ["true"], accounts=["ours"])
     change({place / "file": "new\n"}, ["true"], accounts=["ours"])
@@ -566,7 +573,7 @@ def test_what_a_service_was_is_noted_before_its_first_change_only(
 
 
 def test_a_change_of_the_unit_file_is_a_restart(change: Change, config: Path, systemd: Systemd) -> None:
-    change({config: "good\n", Path(module.UNIT_DIRECTORY) / UNIT: "[Service]\n"}, name=UNIT)
+    change({config: "good\n", Path(services.UNIT_DIRECTORY) / UNIT: "[Service]\n"}, name=UNIT)
     assert systemd.calls == ["daemon-reload", f"restart {UNIT}"]
 
 
@@ -576,7 +583,7 @@ def test_a_change_of_the_unit_file_is_a_restart(change: Change, config: Path, sy
 def test_a_drop_in_is_taken_up_by_a_restart_before_there_is_anything_to_lose_or_the_run_says_so(
     change: Change, config: Path, systemd: Systemd, brought: bool, text: str | None, action: str
 ) -> None:
-    drop_in = Path(module.UNIT_DIRECTORY) / f"{UNIT}.d" / "own.conf"
+    drop_in = Path(services.UNIT_DIRECTORY) / f"{UNIT}.d" / "own.conf"
     drop_in.parent.mkdir(parents=True)
     with change_record.ChangeRecord() as notes:
         if brought:

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, services
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor
 from ansible_collections.baremetal.web.plugins.modules import app_info
-from ansible_collections.baremetal.web.plugins.modules import service_config as module
 from conftest import GROUP, OWNER, StandIns, Systemd, wait_until
 
 Change = Callable[..., dict[str, Any]]
@@ -71,7 +70,7 @@ def web(
     program: Callable[..., dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Web:
-    monkeypatch.setattr(module, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(pending_marker, "DIRECTORY", str(tmp_path / "marks"))
     monkeypatch.setattr(services, "Supervisor", lambda: supervisor)
     monkeypatch.setattr(services, "ROOT", OWNER)
     (tmp_path / "web.py").write_text(DAEMON)

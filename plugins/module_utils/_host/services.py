@@ -21,6 +21,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
 )
 
 ROOT = "root"
+UNIT_DIRECTORY = "/etc/systemd/system"
 
 
 class Refused(Exception):
@@ -57,7 +58,7 @@ class Unit:
         return self.properties().get("ActiveState") in ("active", "reloading", "activating")
 
     @property
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         return self.properties().get("ActiveState") == "active" and self.enabled
 
     @property
@@ -143,7 +144,7 @@ class Program:
         return self.state == "RUNNING"
 
     @property
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         return self.active
 
     @property
@@ -204,7 +205,7 @@ class Service:
         if self.program and manager == "supervisor":
             self.own, self.other = self.program, self.unit
         self.was_active = self.own.active
-        self.was_settled = self.own.settled and not self._is_shared()
+        self.was_converged = self.own.converged and not self._is_shared()
         self.takes_over = False
 
     def _is_shared(self) -> bool:

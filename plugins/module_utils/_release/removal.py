@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import put_back, write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import has_package
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
@@ -26,7 +26,6 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.web_server imp
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Programs, timer
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import AUDIT_LOG, BUILD_HOME, DATA, Home
 
-UNIT_DIRECTORY = "/etc/systemd/system"
 # What package managers put beside a file that somebody changed.
 LEFTOVERS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave")
 LOGS = "/var/log/supervisord"
@@ -122,7 +121,7 @@ class Removal:
             self._home(home)
         for path in self.names("data"):
             self._data(path)
-        units = [path for path in self.names("file") if os.path.dirname(path) == UNIT_DIRECTORY]
+        units = [path for path in self.names("file") if os.path.dirname(path) == services.UNIT_DIRECTORY]
         for path in units:
             unit = os.path.basename(path)
             self.removed.append(f"unit {unit}")
