@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT, servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.command_line import word_problems
@@ -185,3 +186,12 @@ def test_the_glossary_is_sorted_and_has_one_sentence_and_a_file_for_each_term() 
         assert len(prose.sentences([meaning])) == 1, term
         assert list(prose.sentence_problems(meaning, prose.replaced())) == [], term
         assert (ROOT / where).is_file(), where
+
+
+def test_each_fragment_says_object_and_change() -> None:
+    for fragment in sorted((ROOT / "changelogs" / "fragments").glob("*.yml")):
+        for section, bullets in yaml.safe_load(fragment.read_text()).items():
+            for bullet in [bullets] if isinstance(bullets, str) else bullets:
+                form = section == "release_summary" or re.match(r"[a-z][\w.\[\]/, `-]*? - .+[.]$", bullet)
+                assert form, f"{fragment.name}: not `object - change.`: {bullet}"
+                assert not re.search(r"\b[CVO]\(", bullet), f"{fragment.name}: markup of plugin documentation: {bullet}"
