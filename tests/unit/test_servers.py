@@ -20,7 +20,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     role_options,
     servers,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import COMMON, place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import place_slots
 from conftest import HOST, ROOT
 
 SPEC = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
@@ -52,7 +52,8 @@ def resolve_on(*apps: dict[str, Any], **host: Any) -> dict[str, Any]:
 
 def test_every_option_of_the_table_is_in_the_spec_and_the_other_way_round() -> None:
     table = {option for use in USES for option in servers().variant(*use)["options"]}
-    assert table | COMMON == set(SPEC)
+    assert table | servers().common == set(SPEC)
+    assert table & servers().common == set()
 
 
 def test_an_option_has_its_default_in_one_place() -> None:
@@ -60,7 +61,7 @@ def test_an_option_has_its_default_in_one_place() -> None:
     # Empty is for what has choices, and stands for the table's.
     assert [option for option in table if SPEC[option].get("default")] == []
     assert [option for option in table if "default" in SPEC[option] and "choices" not in SPEC[option]] == []
-    assert [option for option in COMMON if "default" not in SPEC[option]] == []
+    assert [option for option in servers().common if "default" not in SPEC[option]] == []
 
 
 def test_options_with_choices_have_a_default_for_two_apps_may_share_the_dictionary_that_ansible_fills_in() -> None:

@@ -24,7 +24,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.baremetal.web.plugins.module_utils._host import index_proxy
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps import environment
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import PORTS, Servers, endpoint, place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import PORTS, endpoint, place_slots, servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.lfs import is_pointer_file
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import (
     EVERY,
@@ -131,12 +131,6 @@ class AppsError(ValueError):
 def role_options(role: str, entry_point: str = "main") -> dict[str, Any]:
     """Return the options of a role's entry point, as its argument spec has them."""
     return read_role(role, "meta", "argument_specs.yml")["argument_specs"][entry_point]["options"]
-
-
-@functools.cache
-def servers() -> Servers:
-    """Return what is known of the servers."""
-    return Servers.of(read_role("wsgi", "vars", "main.yml"))
 
 
 @functools.cache

@@ -6,59 +6,49 @@
 from __future__ import annotations
 
 import copy
+import functools
 import ipaddress
+import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-# Options of every server; those that a server does not have are refused.
-COMMON = frozenset(("kind", "worker_class", "protocol", "port", "bind", "timeout", "chdir", "development_enabled"))
-# An option with choices has to have a default: Ansible fills in the default of the dictionary around it, and then
-# takes that for what somebody wrote, when another app has none either.
-CHOSEN = ("worker_class", "log_level")
+from ansible.module_utils.common.yaml import yaml_load
+
 # Where two releases run at a time, each has a port of its own.
 PORTS = ("port", "stats_port")
-_LEAST = {
-    "threads": 1,
-    "worker_connections": 1,
-    "worker_memory": 1,
-    "timeout": 1,
-    "graceful_timeout": 1,
-    "keepalive": 31,  # longer than the 30 s that nginx keeps an idle connection
-    "backlog": 1,
-    "max_requests": 0,
-    "max_requests_jitter": 0,
-    "limit_request_line": 1,
-    "limit_request_fields": 1,
-    "limit_request_field_size": 0,
-}
-_MOST = {
-    "graceful_timeout": 900,  # systemd gives supervisord 930 s to stop everything
-    # gunicorn's own limits
-    "limit_request_line": 8190,
-    "limit_request_fields": 32768,
-}
 
 
-class Servers(NamedTuple):
-    """What the role's table says."""
+@functools.cache
+def servers() -> Servers:
+    """Return the table of servers."""
+    with open(os.path.join(os.path.dirname(__file__), "servers.yml"), encoding="utf-8") as stream:
+        return Servers(**yaml_load(stream))
 
+
+@dataclass(frozen=True, eq=False)
+class Servers:
+    """What the table says."""
+
+    options: Mapping[str, Mapping[str, Any]]
+    wheels: Mapping[str, Any]
     kinds: Mapping[str, Any]
     defaults: Mapping[str, Any]
     worker_rules: Mapping[str, Mapping[str, int]]
     refused: Mapping[str, str]
-
-    @classmethod
-    def of(cls, variables: Mapping[str, Any]) -> Servers:
-        """Read the variables of the role."""
-        names = ("servers", "server_defaults", "worker_rules", "refused_settings")
-        return cls(*(variables[f"__wsgi_{name}"] for name in names))
 
     def variants(self) -> Iterator[tuple[str, str]]:
         """Return each kind with each of its worker classes, an empty one where it has none."""
         for kind, entry in self.kinds.items():
             for worker_class in entry.get("worker_classes", [""]):
                 yield kind, worker_class
+
+    def uses(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+        """Return each kind with each of its worker classes and interfaces, and what is known of it."""
+        for kind, worker_class in self.variants():
+            for interface in self.variant(kind, worker_class, "")["interfaces"]:
+                yield kind, worker_class, interface, self.variant(kind, worker_class, interface)
 
     def variant(self, kind: str, worker_class: str, interface: str) -> dict[str, Any]:
         """Return what is known of a server that is used in one way."""
@@ -76,14 +66,31 @@ class Servers(NamedTuple):
 
     def having(self, option: str) -> list[str]:
         """Return the names of the servers that have an option."""
-        return [
+        names = (
             f"{kind} {worker_class}".strip()
-            for kind, worker_class in self.variants()
-            if any(
-                option in self.variant(kind, worker_class, interface)["options"]
-                for interface in self.variant(kind, worker_class, "")["interfaces"]
-            )
-        ]
+            for kind, worker_class, _, variant in self.uses()
+            if option in variant["options"]
+        )
+        return list(dict.fromkeys(names))
+
+    @functools.cached_property
+    def common(self) -> frozenset[str]:
+        """Return the options that every server takes; a server refuses those that it does not have."""
+        return frozenset(self.options).difference(*(variant["options"] for *_, variant in self.uses()))
+
+    def argument_spec(self) -> dict[str, dict[str, Any]]:
+        """Return the options as an argument spec has them, with the names that may be chosen."""
+        spec = {
+            option: {key: value for key, value in entry.items() if key not in ("least", "most")}
+            for option, entry in self.options.items()
+        }
+        spec["kind"]["choices"] = list(self.kinds)
+        spec["worker_class"]["choices"] = ["", *dict.fromkeys(name for _, name in self.variants() if name)]
+        return spec
+
+    def patching(self) -> set[str]:
+        """Return the names of the kinds and worker classes that change the standard library below the app."""
+        return {worker_class or kind for kind, worker_class, _, variant in self.uses() if variant["patches_app"]}
 
     # What an operator wrote
 
@@ -99,17 +106,18 @@ class Servers(NamedTuple):
         server, interface = app["server"], app["interface"]
         classes = self.kinds[server["kind"]].get("worker_classes", {})
         if server["worker_class"] and not classes:
+            having = " or ".join(kind for kind, entry in self.kinds.items() if "worker_classes" in entry)
             return [
-                f"server.worker_class is {server['worker_class']!r}, which is for gunicorn alone; leave it out with "
-                f"server.kind {server['kind']}, or take server.kind gunicorn"
+                f"server.worker_class is {server['worker_class']!r}, which is for {having} alone; leave it out with "
+                f"server.kind {server['kind']}, or take server.kind {having}"
             ]
         server["worker_class"] = self.worker_class(server, interface)
         variant = self.variant(server["kind"], server["worker_class"], interface)
         problems = list(self._misfits(app, variant))
         for option, default in variant["options"].items():
-            if _is_unset(option, server[option]):
+            if self._is_unset(option, server[option]):
                 server[option] = copy.deepcopy(default)
-        unused = [option for option in server if option not in variant["options"] and option not in COMMON]
+        unused = [option for option in server if option not in variant["options"] and option not in self.common]
         for option in unused:
             del server[option]
         return problems or list(self._shapes(server))
@@ -128,7 +136,7 @@ class Servers(NamedTuple):
             ]
             yield f"interface is {interface}, which {name} does not run; {', '.join(able)} do"
         for option, value in server.items():
-            if not _is_unset(option, value) and option not in COMMON and option not in variant["options"]:
+            if not self._is_unset(option, value) and option not in self.common and option not in variant["options"]:
                 others = ", ".join(self.having(option))
                 yield f"server.{option} is {value!r}, for which {name} has no use; leave it out, or take {others}"
         if server["protocol"] not in variant["protocols"]:
@@ -149,14 +157,17 @@ class Servers(NamedTuple):
                 f"site.prefix is {app['site']['prefix']!r}, and a Tornado application (interface tornado) knows no "
                 "prefix; give it host names of its own (site.server_names)"
             )
-        names_files = server["kind"] == "uwsgi" and server["protocol"] == "uwsgi"
-        if names_files and server["port"] and not server["uwsgi_port_enabled"]:
+        guard = variant["unsafe_ports"].get(server["protocol"])
+        if guard and server["port"] and not server[guard["allowed_by"]]:
             yield (
-                f"server.port is {server['port']} with server.protocol uwsgi: uWSGI runs any file that a peer names, "
-                "so every user of the host could run code as the app; leave the port out, or set "
-                "server.uwsgi_port_enabled to true where nobody else has a login"
+                f"server.port is {server['port']} with server.protocol {server['protocol']}: {guard['reason']}; leave "
+                f"the port out, or set server.{guard['allowed_by']} to true where nobody else has a login"
             )
         yield from self._development(app, variant)
+
+    def _is_unset(self, option: str, value: Any) -> bool:
+        # Ansible fills in the empty text of an option with choices, and then takes it for what somebody wrote.
+        return value is None or ("choices" in self.options[option] and not value)
 
     def _speaks(self, pair: tuple[str, str], protocol: str) -> bool:
         return protocol in self.variant(*pair, "")["protocols"]
@@ -179,10 +190,11 @@ class Servers(NamedTuple):
     def _shapes(self, server: Mapping[str, Any]) -> Iterator[str]:
         """Find values that no server could use."""
         for option, value in server.items():
-            if option in _LEAST and value < _LEAST[option]:
-                yield f"server.{option} is {value}; it must be {_LEAST[option]} or more"
-            if option in _MOST and value > _MOST[option]:
-                yield f"server.{option} is {value}; it must be {_MOST[option]} or less"
+            least, most = (self.options[option].get(bound) for bound in ("least", "most"))
+            if least is not None and value < least:
+                yield f"server.{option} is {value}; it must be {least} or more"
+            if most is not None and value > most:
+                yield f"server.{option} is {value}; it must be {most} or less"
             if option in PORTS and value and not 1024 <= value <= 65534:
                 yield f"server.{option} is {value}; it must be 0, or from 1024 to 65534 (the next one is used, too)"
         workers = server.get("workers", "auto")
@@ -233,10 +245,6 @@ class Servers(NamedTuple):
         number = max(rule["least"], rule["per_cpu"] * cpus + rule["extra"])
         room = max(1, memory // 2 // server["worker_memory"])
         return min(number, room) if wanted == "auto" else number
-
-
-def _is_unset(option: str, value: Any) -> bool:
-    return value is None or (option in CHOSEN and not value)
 
 
 def endpoint(server: Mapping[str, Any]) -> dict[str, Any]:
