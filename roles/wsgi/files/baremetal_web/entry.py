@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -110,10 +109,6 @@ def main() -> Any:
     """Load the app that the environment names."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    if "uwsgi" in sys.modules:
-        # It ignores these until the app is loaded, and a worker that is asked to end by then would stay for ever.
-        for number in (signal.SIGHUP, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
     wrap = {"wsgi": wsgi, "asgi": asgi, "tornado": tornado}[os.environ["APP_INTERFACE"]]
     return wrap(load(os.environ["APP_ENTRYPOINT"]))
 

@@ -1,12 +1,16 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Serve the app with uWSGI, which does not listen by itself on a socket that was handed over."""
+"""Serve the app with uWSGI, which does not listen by itself on a socket that was handed over.
+
+It imports the app from here.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 
 from baremetal_web.launch import LISTEN_FD, listen
@@ -28,3 +32,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+else:
+    # uWSGI ignores these until the app is loaded, and a worker that is asked to end by then would stay for ever.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    from baremetal_web.entry import application  # noqa: F401
