@@ -4,7 +4,7 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: root venv help demo demo-down benchmark benchmark-deployment test prepare lint sanity unit scenario matrix vm build lock clean
+.PHONY: docs root venv help demo demo-down benchmark benchmark-deployment test prepare lint sanity unit scenario matrix vm build lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ build: $(VENV)/installed ## the collection's artifact, into build/
 
 lock: $(VENV)/installed ## make every lock file anew from its .in file
 	@sh tools/lock.sh
+
+docs: $(VENV)/installed ## write what is generated: role READMEs, the argument spec and the table of the servers
+	@$(RUN) tools.docs
 
 clean: ## remove the virtual environment and the caches
 	rm -rf $(VENV) .ansible .cache .pytest_cache .ruff_cache build

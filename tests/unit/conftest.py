@@ -562,7 +562,3 @@ def shop(
     home = app_home.Home("shop", str(tmp_path / "w"))
     home.make_room(OWNER, GROUP)
     return Shop(home, supervisor, description, f"{sys.executable} -IS {answerer}")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-docs", action="store_true", help="write the generated parts of docs/ anew")

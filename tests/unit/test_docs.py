@@ -1,4 +1,4 @@
-"""The documentation says what the code says; ``pytest tests/unit/test_docs.py --write-docs`` writes it anew."""
+"""The documentation says what the code says; ``make docs`` writes what is generated."""
 
 from __future__ import annotations
 
@@ -9,65 +9,43 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT, role_options, servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.command_line import word_problems
 from conftest import ROOT
-from tools import prose
+from tools import docs, prose
 
-PAGE = Path(COLLECTION_ROOT) / "docs" / "servers.md"
-BEGIN, END = "<!-- options -->\n", "<!-- /options -->\n"
-
-
-def shown(value: Any) -> str:
-    """Return a default as it is written in YAML, short enough for a table."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ", ".join(value)
-    text = '""' if value == "" else str(value)
-    return "(a line)" if len(text) > 20 else text
+GENERATED = docs.generated()
 
 
-def options_table() -> str:
-    """Return the table of the options: a row for each, a column for each kind, a cell with its defaults."""
-    kinds = list(servers().kinds)
-    defaults: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for kind, worker_class in servers().variants():
-        for interface in servers().variant(kind, worker_class, "")["interfaces"]:
-            options = servers().variant(kind, worker_class, interface)["options"]
-            for option, value in options.items():
-                cell = defaults.setdefault(option, {}).setdefault(kind, {})
-                for name in [worker_class] if worker_class else [interface]:
-                    if name not in cell.setdefault(shown(value), []):
-                        cell[shown(value)].append(name)
-    everywhere = {
-        kind: {worker_class or interface for (other, worker_class) in servers().variants() if other == kind
-               for interface in servers().variant(kind, worker_class, "")["interfaces"]}
-        for kind in kinds
-    }  # fmt: skip
-    lines = [f"| option | {' | '.join(f'`{kind}`' for kind in kinds)} |", f"| --- |{' --- |' * len(kinds)}"]
-    for option in sorted(defaults):
-        cells = []
-        for kind in kinds:
-            cell = defaults[option].get(kind, {})
-            cells.append(
-                ", ".join(
-                    value if set(names) == everywhere[kind] else f"{value} ({', '.join(names)})"
-                    for value, names in cell.items()
-                )
-            )
-        lines.append(f"| `{option}` | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: str(path.relative_to(COLLECTION_ROOT)))
+def test_what_is_generated_is_as_make_docs_writes_it(path: Path) -> None:
+    assert path.read_text() == GENERATED[path]
 
 
-def test_the_table_of_the_servers_options_is_what_they_have(pytestconfig: pytest.Config) -> None:
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    current, _, after = rest.partition(END)
-    if pytestconfig.getoption("write_docs"):
-        PAGE.write_text(before + BEGIN + options_table() + END + after)
-    else:
-        assert current == options_table()
+@pytest.mark.parametrize("role", sorted(path.name for path in Path(COLLECTION_ROOT, "roles").iterdir()))
+def test_the_page_of_a_role_has_every_option_of_its_spec(role: str) -> None:
+    specs = yaml.safe_load(Path(COLLECTION_ROOT, "roles", role, "meta", "argument_specs.yml").read_text())
+    page = GENERATED[Path(COLLECTION_ROOT, "roles", role, "README.md")]
+    for spec in specs["argument_specs"].values():
+        assert [name for name in spec["options"] if f"- `{name}` (" not in page] == []
+
+
+@pytest.mark.parametrize("use", [*servers().uses()], ids=lambda use: " ".join(use[:3]))
+def test_ansible_doc_shows_the_default_of_every_option_of_a_server(use: tuple[str, str, str, dict[str, Any]]) -> None:
+    """Each sentence of the argument spec is taken apart again, and compared with the table."""
+    kind, worker_class, interface, variant = use
+    spec = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
+    for option, entry in spec.items():
+        if option in servers().common:
+            assert "default" in entry, option
+            continue
+        (sentence,) = re.findall(r"^The default is (.+)\.$", "\n".join(entry["description"]), re.MULTILINE)
+        found = [
+            value.replace("\\)", ")")
+            for value, names in re.findall(r"V\(((?:[^\\)]|\\.)*)\) with ([^;]+)", sentence)
+            if {kind, f"{kind} {worker_class}", f"{kind} {interface}"} & set(re.split(", | and ", names))
+        ]
+        assert found == [docs.shown(value) for name, value in variant["options"].items() if name == option], option
 
 
 def test_every_command_in_the_documentation_says_words_that_its_playbook_reads() -> None:
