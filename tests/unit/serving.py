@@ -25,7 +25,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import resolve
 from conftest import HOST, LAUNCHER, OWNER, ROOT
 
-TEMPLATES = ROOT / "roles" / "wsgi" / "templates"
+TEMPLATES = ROOT / "roles" / "wsgi" / "templates" / "server"
 # The echo, which makes a file when it begins to answer a request that asks for it.
 NOTING = """
 import os
