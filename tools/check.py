@@ -57,6 +57,8 @@ SCENARIOS = (
     "third_party",
     "benchmark",
 )
+# Three keep two cores busy, because scenarios wait for probes and timeouts; the hosts of four are too many for inotify.
+ROWS = 3
 PRINTING = threading.Lock()
 
 
@@ -134,7 +136,7 @@ def show(text: str) -> None:
 
 
 def run_all(checks: list[Check]) -> list[Result]:
-    """Run the checks in two rows, and let the row that is done first take what the other has left."""
+    """Run the checks in rows; the first has those that cannot be beside others, and a free row takes what is left."""
     waiting = deque(check for check in checks if check.beside)
 
     def work_off() -> Iterator[Result]:
@@ -142,9 +144,10 @@ def run_all(checks: list[Check]) -> list[Result]:
             while True:
                 yield run(waiting.popleft())
 
-    with ThreadPoolExecutor(1) as pool:
-        row = pool.submit(lambda: [*work_off()])
-        results = [*(run(check) for check in checks if not check.beside), *work_off(), *row.result()]
+    with ThreadPoolExecutor(ROWS - 1) as pool:
+        rows = [pool.submit(lambda: [*work_off()]) for _ in range(ROWS - 1)]
+        results = [*(run(check) for check in checks if not check.beside), *work_off()]
+    results += [result for row in rows for result in row.result()]
     return sorted(results, key=lambda result: checks.index(result.check))
 
 
@@ -187,6 +190,12 @@ def scenarios(names: tuple[str, ...], platforms: str = "", beside: bool = False)
     return checks
 
 
+def processor() -> tuple[int, int]:
+    """Return how long the processors of this machine were busy, and how long they were there."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
 def sum_up(results: list[Result]) -> int:
     """Print one line for each check and one for all; return the exit status."""
     print("\n=== summary")
@@ -223,7 +232,9 @@ def main(arguments: list[str]) -> int:
     if not checks:
         print(f"check: there is no group {group!r}; there are {', '.join(GROUPS)}", file=sys.stderr)
         return 2
+    before = processor()
     results = run_all(checks)
+    busy, total = (now - then for now, then in zip(processor(), before, strict=True))
     runs = [
         matrix.Run(result.check.progress.scenarios, result.seconds, result.passed)
         for result in results
@@ -233,6 +244,7 @@ def main(arguments: list[str]) -> int:
         print(f"\n=== platforms and scenarios\n{matrix.text(runs)}")
     if runs and not name:
         matrix.save(runs)
+    print(f"\nprocessors: busy for {100 * busy / max(total, 1):.0f} % of the time")
     return sum_up(results)
 
 

@@ -501,7 +501,7 @@ class TestCheck:
         assert check.environment()["TEST_PROGRAMS_REQUIRED"]
 
 
-def test_checks_in_two_rows_all_run_once_and_are_told_in_their_order(tmp_path, monkeypatch):
+def test_checks_in_rows_all_run_once_and_are_told_in_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "SEARCH", os.environ["PATH"])
 
     def make(name, beside, seconds=0):
