@@ -18,18 +18,18 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.filter.benchmark_plan import benchmark_plan
-from ansible_collections.baremetal.web.plugins.module_utils._benchmark.load_tools import (
+from ansible_collections.baremetal.web.plugins.module_utils._host import usage
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
+from ansible_collections.baremetal.web.roles.benchmark.filter_plugins.benchmark_plan import benchmark_plan
+from ansible_collections.baremetal.web.roles.benchmark.lib.plan import Plan, PlanError, Settings, document
+from ansible_collections.baremetal.web.roles.benchmark.library import benchmark_subject
+from ansible_collections.baremetal.web.roles.benchmark.library.benchmark_load import (
     LoadError,
     read_ab,
     read_siege,
     read_wrk,
     send,
 )
-from ansible_collections.baremetal.web.plugins.module_utils._host import usage
-from ansible_collections.baremetal.web.plugins.modules import benchmark_subject
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
-from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings, document
 from conftest import ROOT
 
 ROLE = ROOT / "roles" / "benchmark"

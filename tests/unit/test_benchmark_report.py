@@ -18,10 +18,11 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 
-from ansible_collections.baremetal.web.plugins.action.benchmark_report import ActionModule
-from ansible_collections.baremetal.web.plugins.plugin_utils import benchmark_charts, benchmark_report
-from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures import Figures, Key, Spread, problems
-from conftest import PLUGINS, ROOT
+from ansible_collections.baremetal.web.roles.benchmark.action_plugins.benchmark_report import ActionModule
+from ansible_collections.baremetal.web.roles.benchmark.lib import charts
+from ansible_collections.baremetal.web.roles.benchmark.lib import report as benchmark_report
+from ansible_collections.baremetal.web.roles.benchmark.lib.figures import Figures, Key, Spread, problems
+from conftest import ROOT
 
 ROUNDS = (0.9, 1.0, 1.2)
 # What each subject does at /hello; the other workloads are a share of it.
@@ -458,10 +459,10 @@ def test_the_page_has_its_parts_in_order_and_every_chart_has_a_unit(data: dict[s
 
 
 def test_the_lines_of_a_chart_differ_without_their_colours() -> None:
-    lines = [benchmark_charts.Line({1: index + 1, 2: 2}) for index in range(benchmark_charts.LINES)]
-    svg = benchmark_charts.lines("t", "threads", "requests/s", lines)
-    assert len(set(re.findall(r'stroke-dasharray="([^"]+)"', svg))) == benchmark_charts.LINES - 1  # and a whole one
-    assert len(set(re.findall(r'<path d="(M[^"]+)" transform', svg))) == benchmark_charts.LINES
+    lines = [charts.Line({1: index + 1, 2: 2}) for index in range(charts.LINES)]
+    svg = charts.lines("t", "threads", "requests/s", lines)
+    assert len(set(re.findall(r'stroke-dasharray="([^"]+)"', svg))) == charts.LINES - 1  # and a whole one
+    assert len(set(re.findall(r'<path d="(M[^"]+)" transform', svg))) == charts.LINES
 
 
 def test_what_comes_from_elsewhere_is_text_in_the_page_and_in_the_summary(data: dict[str, Any]) -> None:
@@ -484,7 +485,7 @@ def test_the_same_data_give_the_same_bytes(data: dict[str, Any], tmp_path: Path)
     code = f"""
 import sys; sys.path[:0] = {[str(ROOT / ".collections")]!r}
 from hashlib import sha256
-from {PLUGINS}.plugin_utils import benchmark_report as report
+from ansible_collections.baremetal.web.roles.benchmark.lib import report
 for name, text in report.files(report.read({str(tmp_path)!r})).items():
     print(name, sha256(text.encode()).hexdigest())
 """
@@ -583,7 +584,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dic
         action = object.__new__(ActionModule)
         args = {"path": str(tmp_path), **args}
         action._task = SimpleNamespace(
-            args=args, check_mode=check_mode, async_val=0, action="baremetal.web.benchmark_report", diff=False
+            args=args, check_mode=check_mode, async_val=0, action="benchmark_report", diff=False
         )
         action._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
         action._supports_check_mode, action._supports_async = True, False

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,14 +32,33 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import re
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
 from conftest import HOST, PLUGINS, ROOT, run_ansible
 
+BENCHMARK = ROOT / "roles" / "benchmark"
+# The benchmark's own stand beside its playbook.
+FOLDERS = {"modules": "library", "filter": "filter_plugins", "action": "action_plugins"}
+
 
 def names(kind: str) -> list[str]:
-    return sorted(path.stem for path in (ROOT / "plugins" / kind).glob("*.py"))
+    own = [*(BENCHMARK / FOLDERS[kind]).glob("*.py")] if kind in FOLDERS else []
+    return sorted(path.stem for path in [*(ROOT / "plugins" / kind).glob("*.py"), *own])
+
+
+def of_benchmark(name: str) -> bool:
+    return name.startswith("benchmark_")
+
+
+def load(kind: str, name: str) -> ModuleType:
+    if of_benchmark(name):
+        return importlib.import_module(f"ansible_collections.baremetal.web.roles.benchmark.{FOLDERS[kind]}.{name}")
+    return importlib.import_module(f"{PLUGINS}.{kind}.{name}")
+
+
+def full_name(name: str) -> str:
+    return name if of_benchmark(name) else f"baremetal.web.{name}"
 
 
 def valid_args(action: str) -> frozenset[str]:
     """Return the options that an action takes where it says so itself."""
-    return importlib.import_module(f"{PLUGINS}.action.{action}").ActionModule._VALID_ARGS
+    return load("action", action).ActionModule._VALID_ARGS
 
 
 MODULES, FILTERS, LOOKUPS, ACTIONS = (names(kind) for kind in ("modules", "filter", "lookup", "action"))
@@ -54,7 +73,7 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, 
     """Return the arguments that a module takes, without running it."""
 
     def _argument_spec(name: str) -> dict[str, Any]:
-        module = importlib.import_module(f"{PLUGINS}.modules.{name}")
+        module = load("modules", name)
         taken: dict[str, Any] = {}
 
         def intercept(argument_spec: dict[str, Any], **options: Any) -> None:
@@ -66,7 +85,7 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, 
             with pytest.raises(Intercepted):
                 module.main()
         else:  # documentation of an action that does all the work
-            action = importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule
+            action = load("action", name).ActionModule
             monkeypatch.setattr(ActionBase, "run", lambda *_: {})
             monkeypatch.setattr(action, "validate_argument_spec", lambda _self, spec, **_: intercept(spec))
             with pytest.raises(Intercepted):
@@ -83,8 +102,13 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, 
     place = tmp_path_factory.mktemp("doc")
     found: dict[str, dict[str, Any]] = {}
     for kind, plugins in (("module", MODULES), ("filter", FILTERS), ("lookup", LOOKUPS)):
-        out = run_ansible(place, "doc", "--json", "-t", kind, *(f"baremetal.web.{name}" for name in plugins))
-        found[kind] = {name.rpartition(".")[2]: value for name, value in json.loads(out).items()}
+        own = [name for name in plugins if of_benchmark(name)]
+        others = [full_name(name) for name in plugins if not of_benchmark(name)]
+        out = json.loads(run_ansible(place, "doc", "--json", "-t", kind, *others))
+        if own:
+            folder = str(BENCHMARK / FOLDERS["modules" if kind == "module" else kind])
+            out |= json.loads(run_ansible(place, "doc", "--json", "-t", kind, "-M", folder, *own))
+        found[kind] = {name.rpartition(".")[2]: value for name, value in out.items()}
     return found
 
 
@@ -135,16 +159,16 @@ def test_the_examples_of_a_module_name_options_that_it_has(
     documented: dict[str, dict[str, Any]], argument_spec: Callable[[str], dict[str, Any]], name: str
 ) -> None:
     spec = argument_spec(name)["argument_spec"]
-    tasks = [task for task in yaml.safe_load(documented["module"][name]["examples"]) if f"baremetal.web.{name}" in task]
+    tasks = [task for task in yaml.safe_load(documented["module"][name]["examples"]) if full_name(name) in task]
     for task in tasks:
-        given = task[f"baremetal.web.{name}"]
+        given = task[full_name(name)]
         assert set(given) <= set(spec)
         assert {option for option, what in spec.items() if what.get("required")} <= set(given)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_takes_what_it_documents(documented: dict[str, dict[str, Any]], name: str) -> None:
-    filters = importlib.import_module(f"{PLUGINS}.filter.{name}").FilterModule().filters()
+    filters = load("filter", name).FilterModule().filters()
     assert list(filters) == [name]
     document = documented["filter"][name]["doc"]
     first, *others = inspect.signature(filters[name]).parameters.values()

@@ -66,7 +66,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import Plan, PlanError, Settings
+from ansible_collections.baremetal.web.roles.benchmark.lib.plan import Plan, PlanError, Settings
 
 
 def benchmark_plan(

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.web.plugins.plugin_utils import benchmark_charts, benchmark_report
-from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures import Figures, problems
+from ansible_collections.baremetal.web.roles.benchmark.lib import charts, report
+from ansible_collections.baremetal.web.roles.benchmark.lib.figures import Figures, problems
 
 
 class ActionModule(ActionBase):
@@ -28,16 +28,16 @@ class ActionModule(ActionBase):
             }
         )
         # Also where no file changes: who asks wants to know before a host is touched.
-        benchmark_charts.library()
+        charts.library()
         if wanted["phase"] == "check":
             return {"changed": False}
-        data = benchmark_report.read(wanted["path"])
+        data = report.read(wanted["path"])
         said = problems(data)
-        if not benchmark_report.legible(data):
-            return {"failed": True, "msg": f"{wanted['path']}/{benchmark_report.DATA}: {' '.join(said)}"}
+        if not report.legible(data):
+            return {"failed": True, "msg": f"{wanted['path']}/{report.DATA}: {' '.join(said)}"}
         changed, paths = False, []
-        for name, text in benchmark_report.files(data).items():
+        for name, text in report.files(data).items():
             path = os.path.join(os.path.abspath(wanted["path"]), name)
-            changed |= benchmark_report.write(path, text, self._task.check_mode)
+            changed |= report.write(path, text, self._task.check_mode)
             paths.append(path)
         return {"changed": changed, "paths": paths, "answer": Figures(data).answer, "problems": said}

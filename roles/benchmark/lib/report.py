@@ -14,8 +14,8 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils import benchmark_charts as charts
-from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures import (
+from ansible_collections.baremetal.web.roles.benchmark.lib import charts
+from ansible_collections.baremetal.web.roles.benchmark.lib.figures import (
     ALIKE,
     CHARTED,
     FORMAT,
@@ -33,7 +33,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark_figures im
 )
 
 DATA = "benchmark.json"
-TEMPLATE = "benchmark_report.html.j2"
+TEMPLATE = "report.html.j2"
 MEBI = 1024 * 1024
 
 # A column of the table of runs, and where a run has it.

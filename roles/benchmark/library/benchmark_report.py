@@ -35,12 +35,12 @@ attributes:
 
 EXAMPLES = r"""
 - name: Make sure that a report can be made
-  baremetal.web.benchmark_report:
+  benchmark_report:
     path: benchmark/first
     phase: check
 
 - name: Write the report
-  baremetal.web.benchmark_report:
+  benchmark_report:
     path: benchmark/first
 """
 

@@ -87,7 +87,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Run the app shop, and nothing else
-  baremetal.web.benchmark_subject:
+  benchmark_subject:
     state: begun
     app: shop
 """

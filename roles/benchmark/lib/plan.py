@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ansible_collections.baremetal.web.plugins.module_utils._benchmark.load_tools import SIEGE_SETTINGS, WRK_SUMMARY
+from ansible_collections.baremetal.web.roles.benchmark.library.benchmark_load import SIEGE_SETTINGS, WRK_SUMMARY
 
 # Hosts of the plan's own names are never looked up: https://www.rfc-editor.org/rfc/rfc6761#section-6.4
 DOMAIN = "benchmark.invalid"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.web.plugins.plugin_utils.benchmark import document
+from ansible_collections.baremetal.web.roles.benchmark.lib.plan import document
 
 RUNS = "runs.jsonl"
 DOCUMENT = "benchmark.json"

@@ -11,7 +11,7 @@ module: benchmark_record
 short_description: Keep what a benchmark measures
 description:
   - Adds to C(runs.jsonl) in a directory of the controller, so that an interrupted benchmark keeps what it has; and
-    makes C(benchmark.json) of it at the end, which P(baremetal.web.benchmark_report#module) reads.
+    makes C(benchmark.json) of it at the end, which C(benchmark_report) reads.
 options:
   path:
     description: The directory; made when missing.
@@ -35,7 +35,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Keep a measurement
-  baremetal.web.benchmark_record:
+  benchmark_record:
     path: benchmark/staging
     run: {subject: default, rate: 4200.5}
 """
