@@ -106,7 +106,7 @@ def main() -> None:
             module.exit_json(changed=False, firewall="", ports=[])
         before = firewall.saved()
         wanted |= set() if module.params["exclusive"] else before
-        changed = not firewall.settled(wanted)
+        changed = not firewall.converged(wanted)
         if changed and not module.check_mode:
             change(firewall, name, wanted)
     except FirewallError as error:

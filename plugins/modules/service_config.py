@@ -192,15 +192,15 @@ options:
     type: str
     choices: [reload, restart]
     default: reload
-  newer:
+  restart_if_newer:
     description: Files; a running service that was started before one of them was put there is restarted.
     type: list
     elements: path
     default: []
-  withdraw:
+  drain:
     description: >-
-      Units that stop before a restart and start again when the service is ready, so that a load balancer in front of
-      this host turns to another one.
+      Units that stop before a restart and start again when the service is ready. A load balancer in front of this
+      host so sends its requests to another host meanwhile.
     type: list
     elements: str
     default: []
@@ -364,8 +364,8 @@ ARGUMENT_SPEC = {
     },
     "accounts": texts(),
     "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
-    "newer": texts(elements="path"),
-    "withdraw": texts(),
+    "restart_if_newer": texts(elements="path"),
+    "drain": texts(),
     "ready": texts(),
     "ready_timeout": {"type": "int", "default": 60},
     "ports": texts(),

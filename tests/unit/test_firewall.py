@@ -60,12 +60,12 @@ def test_more_ports_than_a_rule_holds_are_several_rules(ufw: Ufws) -> None:
     assert ufw.firewall.saved() == set(range(8000, 8017))
 
 
-def test_what_was_written_and_not_applied_is_not_settled(ufw: Ufws) -> None:
+def test_what_was_written_and_not_applied_is_not_converged(ufw: Ufws) -> None:
     ufw.firewall.open({80, 8080})
-    assert not ufw.firewall.settled({80, 8080})
+    assert not ufw.firewall.converged({80, 8080})
     ufw.rules.write_text(RULES)
-    assert ufw.firewall.settled({80, 8080})
-    assert not ufw.firewall.settled({80})
+    assert ufw.firewall.converged({80, 8080})
+    assert not ufw.firewall.converged({80})
 
 
 def test_closing_takes_the_rule_and_the_profile_away(ufw: Ufws) -> None:

@@ -22,7 +22,7 @@ import yaml
 from ansible_collections.baremetal.web.plugins.filter.address_scope import address_scope
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import filled, kept_secret
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import generated_secret, substitute
 from conftest import GROUP, OWNER, ROOT, Systemd, run_ansible, wait_until
 
 RunModule = Callable[..., dict[str, Any]]
@@ -79,7 +79,7 @@ def test_every_supported_platform_has_a_server() -> None:
 def kept(path: Path, secret: str) -> Entry:
     """Return a secret that a host has."""
     path.write_text(f"{secret}\n")
-    return kept_secret({"path": str(path), "length": 32, "owner": OWNER, "group": OWNER})
+    return generated_secret({"path": str(path), "length": 32, "owner": OWNER, "group": OWNER})
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_ansible(place, "playbook", "-i", "hosts.yml", "play.yml")
     for name in VARIANTS:
         for file, text in zip(FILES, json.loads((place / name / "rendered.json").read_text())[1:], strict=True):
-            (place / name / file).write_text(filled(text, secrets))
+            (place / name / file).write_text(substitute(text, secrets))
     return place
 
 

@@ -621,9 +621,9 @@ def test_a_service_that_is_older_than_what_it_is_made_of_restarts_once(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
     newer = [str(place / "theirs"), str(place / "no-such-file")]
-    assert change({config: "good\n"}, name=UNIT, newer=newer, check_mode=True)["changed"]
-    assert change({config: "good\n"}, name=UNIT, newer=newer)["action"] == "restarted"
-    assert not change({config: "good\n"}, name=UNIT, newer=newer)["changed"]
+    assert change({config: "good\n"}, name=UNIT, restart_if_newer=newer, check_mode=True)["changed"]
+    assert change({config: "good\n"}, name=UNIT, restart_if_newer=newer)["action"] == "restarted"
+    assert not change({config: "good\n"}, name=UNIT, restart_if_newer=newer)["changed"]
     assert systemd.calls == [f"restart {UNIT}"]
 
 
@@ -631,7 +631,7 @@ def test_it_counts_when_a_file_came_to_the_host_not_the_time_that_its_package_ga
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
     os.utime(place / "theirs", (1, 1))
-    assert change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["action"] == "restarted"
+    assert change({config: "good\n"}, name=UNIT, restart_if_newer=[str(place / "theirs")])["action"] == "restarted"
 
 
 def test_a_file_from_a_time_that_has_not_come_restarts_nothing(
@@ -640,7 +640,7 @@ def test_a_file_from_a_time_that_has_not_come_restarts_nothing(
     systemd.add(UNIT, since=int(time.time()) - 7200)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 3600)  # the clock was set back since the file was written
-    assert not change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["changed"]
+    assert not change({config: "good\n"}, name=UNIT, restart_if_newer=[str(place / "theirs")])["changed"]
 
 
 def test_a_file_that_came_where_one_was_taken_away_is_somebody_elses(change: Change, place: Path) -> None:
@@ -654,13 +654,13 @@ def test_a_service_that_is_younger_than_what_it_is_made_of_goes_on(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
     systemd.add(UNIT, since=int(time.time()) + 60)
-    assert not change({config: "good\n"}, name=UNIT, newer=[str(place / "theirs")])["changed"]
+    assert not change({config: "good\n"}, name=UNIT, restart_if_newer=[str(place / "theirs")])["changed"]
 
 
 def test_a_service_that_does_not_get_ready_with_the_files_it_had_is_not_restarted_again(
     change: Change, config: Path, place: Path, systemd: Systemd
 ) -> None:
-    never = {"newer": [str(place / "theirs")], "ready": ["false"], "ready_timeout": 0}
+    never = {"restart_if_newer": [str(place / "theirs")], "ready": ["false"], "ready_timeout": 0}
     result = change({config: "good\n"}, name=UNIT, **never)
     assert result["msg"].startswith("false fails 0 s after the restart")
     assert systemd.calls == [f"restart {UNIT}"]
@@ -681,7 +681,7 @@ def test_what_is_in_front_is_away_from_before_a_restart_until_the_service_is_rea
         {config: "two\n"},
         name=UNIT,
         on_change="restart",
-        withdraw=["front.service", "idle.service"],
+        drain=["front.service", "idle.service"],
         ready=ready(systemd, 2),
     )
     assert result["action"] == "restarted"
@@ -691,15 +691,13 @@ def test_what_is_in_front_is_away_from_before_a_restart_until_the_service_is_rea
 
 def test_what_is_in_front_stays_for_a_reload(change: Change, config: Path, systemd: Systemd) -> None:
     systemd.add("front.service")
-    change({config: "two\n"}, name=UNIT, withdraw=["front.service"], ready=ready(systemd, 1))
+    change({config: "two\n"}, name=UNIT, drain=["front.service"], ready=ready(systemd, 1))
     assert systemd.calls == [f"reload {UNIT}"]
 
 
 def test_what_is_in_front_comes_back_when_the_restart_fails(change: Change, config: Path, systemd: Systemd) -> None:
     systemd.add("front.service")
-    result = change(
-        {config: "bad\n"}, name=UNIT, on_change="restart", withdraw=["front.service"], ready=ready(systemd, 1)
-    )
+    result = change({config: "bad\n"}, name=UNIT, on_change="restart", drain=["front.service"], ready=ready(systemd, 1))
     assert result["failed"]
     assert systemd.calls == ["stop front.service", f"restart {UNIT}", "start front.service", f"restart {UNIT}"]
     assert systemd.is_active("front.service")
@@ -711,7 +709,7 @@ def test_what_is_in_front_comes_back_when_the_service_never_gets_ready_and_that_
     systemd.add("front.service")
     never = ["sh", "-c", "echo shop is STARTING; exit 1"]
     result = change(
-        {config: "two\n"}, name=UNIT, on_change="restart", withdraw=["front.service"], ready=never, ready_timeout=0
+        {config: "two\n"}, name=UNIT, on_change="restart", drain=["front.service"], ready=never, ready_timeout=0
     )
     assert f"fails 0 s after the restart of {UNIT}:\nshop is STARTING" in result["msg"]
     assert systemd.is_active("front.service")
@@ -725,8 +723,8 @@ def test_what_is_in_front_comes_back_when_another_of_it_cannot_be_stopped(
         systemd.add(name)
     program = systemd.stand_ins.directory / "systemctl"
     program.write_text(program.read_text().replace("stop)", 'stop) [ "$unit" != stubborn.service ] || exit 1;'))
-    withdrawn = ["front.service", "stubborn.service"]
-    assert change({config: "two\n"}, name=UNIT, on_change="restart", withdraw=withdrawn)["failed"]
+    drained = ["front.service", "stubborn.service"]
+    assert change({config: "two\n"}, name=UNIT, on_change="restart", drain=drained)["failed"]
     assert systemd.is_active("front.service")
 
 

@@ -139,7 +139,7 @@ def test_a_program_that_is_older_than_what_it_is_made_of_restarts_once(web: Web,
     web("supervisor")
     newer = tmp_path / "binary"
     wait_until(lambda: (newer.write_text("new"), newer.stat().st_ctime > 1 + services.Program("web", None).started)[1])
-    assert web("supervisor", newer=[str(newer)])["action"] == "restarted"
+    assert web("supervisor", restart_if_newer=[str(newer)])["action"] == "restarted"
     wait_until(lambda: services.Program("web", None).started >= int(newer.stat().st_ctime))
 
 

@@ -30,7 +30,7 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import filled
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import substitute
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, mount_problem
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import SHM, Home
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
@@ -872,7 +872,7 @@ def servers(text: Text, tmp_path: Path) -> Callable[[str], dict[str, dict[str, A
         )
         ours = re.sub(r"^chown = .*$", f"chown = {OWNER}:{GROUP}", moved, flags=re.MULTILINE)
         secret = Entry("/etc/supervisord/web-password", PASSWORD.encode(), 0o600, OWNER, GROUP)
-        config.write_text(filled(ours, {"web": secret}))
+        config.write_text(substitute(ours, {"web": secret}))
         server = options.ServerOptions()
         server.realize(["--configuration", str(config)])
         return {found["section"]: found for found in server.server_configs}

@@ -64,7 +64,7 @@ class Configuration:
         if not self.service or not self.converged:
             return False
         # Packages bring the times of their files along, but not this one.
-        changes = [os.stat(path).st_ctime for path in self.wanted["newer"] if os.path.exists(path)]
+        changes = [os.stat(path).st_ctime for path in self.wanted["restart_if_newer"] if os.path.exists(path)]
         return any(self.service.own.started < change < time.time() for change in changes)
 
     def result(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Configuration:
         if not self.service or not ({*self.transaction.changed} - unread or not self.converged or self._is_late):
             return "none"
         self.applied_verb = verb
-        return self.service.apply(verb, self.wanted["withdraw"], self.wanted["ready"], self.wanted["ready_timeout"])
+        return self.service.apply(verb, self.wanted["drain"], self.wanted["ready"], self.wanted["ready_timeout"])
 
     def _undo(self, notes: change_record.ChangeRecord, units: list[str]) -> str:
         """Make the host what it was; return what is wrong with that."""

@@ -67,7 +67,7 @@ class Firewall:
         """Return the ports of our entry."""
         raise NotImplementedError
 
-    def settled(self, ports: set[int]) -> bool:
+    def converged(self, ports: set[int]) -> bool:
         """Tell whether our entry opens exactly these ports, now and after a restart; without any, it is not there."""
         raise NotImplementedError
 
@@ -126,7 +126,7 @@ class Firewalld(Firewall):
         printed = re.search(r"^  ports:(.*)$", self.ask(f"--info-service={self.name}"), re.MULTILINE)
         return {int(port) for port in re.findall(r"(\d+)/tcp", printed[1] if printed else "")}, rules
 
-    def settled(self, ports: set[int]) -> bool:
+    def converged(self, ports: set[int]) -> bool:
         if not ports:
             return self.name not in self._services()
         zone = self._zone()
@@ -218,7 +218,7 @@ class Ufw(Firewall):
         listed = re.search(r"^ports=(.*)$", self._read(self._profile), re.MULTILINE)
         return {int(port) for port in re.findall(r"\d+", listed[1])} if listed else set()
 
-    def settled(self, ports: set[int]) -> bool:
+    def converged(self, ports: set[int]) -> bool:
         return self._applied() == ports and self._read(self._profile) == (self._text(ports) if ports else "")
 
     def open(self, ports: set[int]) -> None:

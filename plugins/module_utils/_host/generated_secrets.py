@@ -21,7 +21,7 @@ class SecretError(Exception):
     """The secret cannot be made; the text says why."""
 
 
-def kept_secret(options: dict[str, Any]) -> Entry:
+def generated_secret(options: dict[str, Any]) -> Entry:
     """Return the file of a secret, with the secret that it holds already or a new one."""
     path, length, group = (options[name] for name in ("path", "length", "group"))
     if length < LEAST_LENGTH:
@@ -33,7 +33,7 @@ def kept_secret(options: dict[str, Any]) -> Entry:
     return Entry(path, content, 0o600 if group == "root" else 0o640, options["owner"], group, secret=True)
 
 
-def filled(content: str, hashes: dict[str, Entry]) -> str:
+def substitute(content: str, hashes: dict[str, Entry]) -> str:
     """Return a text with V(@NAME.sha256@) and the like replaced by the hash of the secret of that name."""
     for name, entry in hashes.items():
         secret = (entry.content or b"").strip()

@@ -225,24 +225,24 @@ class Service:
         """Return the files that would let the other manager start it at the next boot."""
         return [self.program.path] if self.program and self.other is self.program and self.program.path else []
 
-    def apply(self, verb: str, withdraw: list[str], ready: list[str], seconds: int) -> str:
+    def apply(self, verb: str, drain: list[str], ready: list[str], seconds: int) -> str:
         """Let the service take up its configuration; return what was done."""
         if self.other and self._is_shared():
             if isinstance(self.own, Program):
                 self.own.known()
             self.takes_over = True
             self.other.let_go()
-        fronts = [Unit(self.module, name) for name in withdraw] if verb == "restart" and self.was_active else []
-        fronts = [front for front in fronts if front.active]
+        drained = [Unit(self.module, name) for name in drain] if verb == "restart" and self.was_active else []
+        drained = [unit for unit in drained if unit.active]
         try:
-            for front in fronts:
-                front.run("stop")
+            for unit in drained:
+                unit.run("stop")
             done = self.own.apply(verb)
             if ready and done == "restarted":
                 self._wait(ready, seconds)
         finally:
-            for front in fronts:
-                self.module.run_command(["systemctl", "start", front.name])
+            for unit in drained:
+                self.module.run_command(["systemctl", "start", unit.name])
         return done
 
     def recover(self, verb: str) -> str:

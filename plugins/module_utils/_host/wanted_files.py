@@ -16,7 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
-from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import filled, kept_secret
+from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import generated_secret, substitute
 from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import is_foreign, is_packaged
 from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused
 
@@ -31,7 +31,7 @@ class WantedFiles:
         self.account_paths = {options["path"] for options in self.wanted["account_files"]}
         self.kept = [options["path"] for options in self._described() if self._is_kept(options)]
         self.kept += self._kept_for_their_content()
-        self.secrets = {options["name"]: kept_secret(options) for options in self.wanted["secrets"]}
+        self.secrets = {options["name"]: generated_secret(options) for options in self.wanted["secrets"]}
         self.absent = [*self.wanted["absent"], *self._packaged(), *self._exclusive()]
 
     def entries(self) -> list[Entry]:
@@ -69,7 +69,7 @@ class WantedFiles:
         for options in self.wanted["secret_files"]:
             if options["path"] not in self.kept:
                 # Not in place: Ansible shows a module's parameters, and knows their secrets as they were given.
-                content = filled(options["content"], self.secrets)
+                content = substitute(options["content"], self.secrets)
                 yield Entry.file({**options, "content": content}, secret=True)
 
     def _is_kept(self, options: dict[str, Any]) -> bool:
