@@ -23,7 +23,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
 from ansible_collections.baremetal.web.plugins.module_utils._release import activation as module
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, Programs, crossed
-from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, point
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, replace_symlink
 from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
 # What a release consists of.
@@ -486,8 +486,8 @@ def test_after_a_failed_release_the_next_one_goes_live(shop: Shop) -> None:
 
 def test_links_that_a_killed_switch_left_behind_follow_even_when_the_next_release_fails(shop: Shop) -> None:
     shop.go_live(A, C)
-    point(shop.home.current_link, f"releases/{A}")
-    point(shop.home.current_socket, f"sockets/{A}.sock")
+    replace_symlink(shop.home.current_link, f"releases/{A}")
+    replace_symlink(shop.home.current_socket, f"sockets/{A}.sock")
     fail_to_go_live(shop, "before")
     assert links(shop.home) == ("b", C, f"releases/{C}", f"sockets/{C}.sock")
 

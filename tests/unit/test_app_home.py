@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, trees
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as module
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     Home,
     ReleaseError,
-    held,
-    point,
-    pointed,
+    readlink_name,
+    replace_symlink,
     size,
 )
 from conftest import GROUP, OWNER, A, B, C, D, E, killed_at
@@ -45,23 +45,23 @@ def lay(home: Home, release: str, staged: float = 1, **manifest: Any) -> None:
 
 def test_a_link_points_to_its_newest_target(tmp_path: Path) -> None:
     link = str(tmp_path / "current")
-    assert pointed(link) == ""
+    assert readlink_name(link) == ""
     for target in ("releases/one", "releases/two", "releases/two"):
-        point(link, target)
+        replace_symlink(link, target)
         assert os.readlink(link) == target
-        assert pointed(link) == os.path.basename(target)
+        assert readlink_name(link) == os.path.basename(target)
     assert os.listdir(tmp_path) == ["current"]
 
 
 def test_a_link_is_moved_even_after_an_attempt_that_broke_off(tmp_path: Path) -> None:
     (tmp_path / "current.new").symlink_to("left-behind")
-    point(str(tmp_path / "current"), "releases/one")
-    assert pointed(str(tmp_path / "current")) == "one"
+    replace_symlink(str(tmp_path / "current"), "releases/one")
+    assert readlink_name(str(tmp_path / "current")) == "one"
 
 
 def test_a_link_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link, seen = tmp_path / "current", []
-    point(str(link), "one")
+    replace_symlink(str(link), "one")
     for name in ("unlink", "symlink", "replace"):
         real = getattr(os, name)
 
@@ -70,7 +70,7 @@ def test_a_link_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.Mon
             seen.append(os.readlink(link))
 
         monkeypatch.setattr(module.os, name, watched)
-    point(str(link), "two")
+    replace_symlink(str(link), "two")
     assert seen[-1] == "two"
     assert set(seen) == {"one", "two"}
 
@@ -92,7 +92,7 @@ def test_without_a_release_none_is_live(home: Home, tmp_path: Path) -> None:
 
 def test_the_marker_alone_says_which_slot_is_live(home: Home) -> None:
     home.switch(A, "a")
-    point(home.slot_link("b"), f"../run/{B}.sock")
+    replace_symlink(home.slot_link("b"), f"../run/{B}.sock")
     assert (home.slot, home.current, home.former) == ("a", A, B)
     Path(home.marker).touch()
     assert (home.slot, home.current, home.former) == ("b", B, A)
@@ -152,7 +152,7 @@ def test_a_switch_that_is_killed_leaves_exactly_one_live_and_the_next_one_finish
         assert home.current in (A, B), number
         assert home.occupant(other) == A, number
         home.follow()
-        assert {pointed(home.current_link), pointed(home.current_socket)[:-5]} == {home.current}, number
+        assert {readlink_name(home.current_link), readlink_name(home.current_socket)[:-5]} == {home.current}, number
         home.switch(B, slot)
         assert (home.current, home.former) == (B, A), number
         assert sorted(os.listdir(home.slots)) == ["a.sock", *["b"] * (slot == "b"), "b.sock"], number
@@ -331,12 +331,12 @@ def test_data_that_is_the_apps_again_in_part_only_is_given_to_it_by_the_next_run
             raise KeyboardInterrupt
         one(name, *arguments, **options)
 
-    data, one = Path(home.data), trees._give
+    data, one = Path(home.data), trees._chown
     (data / "uploads").mkdir(parents=True)
     for path in (data / "uploads" / "text", data / "photo"):
         path.touch()
     with monkeypatch.context() as patch:
-        patch.setattr(trees, "_give", cut_off)
+        patch.setattr(trees, "_chown", cut_off)
         with pytest.raises(KeyboardInterrupt):
             home.make_room("nobody", GROUP)
     home.make_room("nobody", GROUP)
@@ -388,7 +388,8 @@ def test_data_of_an_account_that_is_gone_is_not_given_to_another_one(home: Home,
 
 def test_what_is_held_is_refused_to_a_second_one_until_it_is_free(tmp_path: Path) -> None:
     path = str(tmp_path / ".lock")
-    with held(path, 0, "under way"), pytest.raises(ReleaseError, match="under way"), held(path, 0, "under way"):
+    late = ReleaseError("under way")
+    with file_lock(path, 0, late), pytest.raises(ReleaseError, match="under way"), file_lock(path, 0, late):
         pass
-    with held(path, 0, "under way"):
+    with file_lock(path, 0, late):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
-from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
 from ansible_collections.baremetal.web.plugins.module_utils._release import staging as module
@@ -235,7 +235,7 @@ class Build:
         for name in ("Flask_Login-0.6.3", "gunicorn-27.0"):
             (packages / f"{name}.dist-info").mkdir(parents=True)
         Path(path, "asked-for").write_text("".join(Path(file).read_text() for file in requirements))
-        give(path, *module.account(options["unit"].user))
+        chown_tree(path, *module.account(options["unit"].user))
         self.installed = options
 
     @property
@@ -407,7 +407,7 @@ def test_a_link_that_a_package_has_made_leads_no_shared_path_out_of_the_release(
         made = Path(options["unit"].binds[path], link)
         made.parent.mkdir(exist_ok=True)
         made.symlink_to(place)
-        give(options["unit"].binds[path], *module.account(options["unit"].user))
+        chown_tree(options["unit"].binds[path], *module.account(options["unit"].user))
 
     monkeypatch.setattr(module.venv, "install", linking)
     build.app["shared"] = {"directories": ["venv/var/deep/shop"], "files": []}

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import trees
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory
-from ansible_collections.baremetal.web.plugins.module_utils._host.trees import TreeError, copy, give, has_files
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import TreeError, chown_tree, copy, has_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 
@@ -169,7 +169,7 @@ def test_what_an_account_has_is_given_and_what_others_have_is_not(theirs: Path, 
     (theirs / "out").symlink_to(roots)
     own(theirs)
     (theirs / "of-root").touch()
-    give(str(theirs), OTHER, OTHER, former=THEIRS)
+    chown_tree(str(theirs), OTHER, OTHER, owner=THEIRS)
     assert owners(theirs / "package") == {OTHER}
     assert {theirs.stat().st_uid, (theirs / "out").lstat().st_uid} == {OTHER}
     assert (theirs / "of-root").stat().st_uid == 0
@@ -178,7 +178,7 @@ def test_what_an_account_has_is_given_and_what_others_have_is_not(theirs: Path, 
 def test_another_name_of_a_file_outside_is_not_given_and_two_names_inside_are(theirs: Path, roots: Path) -> None:
     os.link(roots / "secret", theirs / "mine")
     os.link(theirs / "package" / "code.py", theirs / "code")
-    give(str(theirs), OTHER, OTHER)
+    chown_tree(str(theirs), OTHER, OTHER)
     assert (roots / "secret").stat().st_uid == 0
     assert (theirs / "code").stat().st_uid == OTHER
     (theirs / "mine").unlink()

@@ -15,7 +15,6 @@ Each thing is noted once, before it is first changed: a later change of the same
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import State, read_state, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 
 ROOT = "/var/lib/baremetal.web"
 NAME = "changes.json"
@@ -38,8 +38,8 @@ class ChangeRecord:
 
     def __enter__(self) -> ChangeRecord:
         os.makedirs(ROOT, mode=0o700, exist_ok=True)
-        self._lock = os.open(os.path.join(ROOT, "lock"), os.O_WRONLY | os.O_CREAT, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = file_lock(os.path.join(ROOT, "lock"))
+        self._lock.__enter__()
         if not os.path.exists(self.path):
             with suppress(FileNotFoundError):
                 os.rename(os.path.join(ROOT, FORMER_NAME), self.path)
@@ -50,7 +50,7 @@ class ChangeRecord:
 
     def __exit__(self, *error: object) -> None:
         self.save()
-        os.close(self._lock)
+        self._lock.__exit__(None, None, None)
 
     def _text(self) -> str:
         return json.dumps(self.notes, indent=1, sort_keys=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree
 
 # What other programs print is read, so they speak English, whatever language the host has.
 PLAIN = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
@@ -176,7 +176,7 @@ class Transaction:
             if entry.content is None:
                 before = self.before[entry.path]
                 if entry.data_of and before and before.uid == 0:  # kept since its service was removed
-                    give(entry.path, uid, gid, former=0)
+                    chown_tree(entry.path, uid, gid, owner=0)
                 make_directory(entry.path, entry.mode, uid, gid)
             else:
                 write_file(entry.path, entry.content, entry.mode, uid, gid)

@@ -25,7 +25,7 @@ class TreeError(OSError):
 def copy(source: str, target: str, owner: int, uid: int = 0, gid: int = 0) -> None:
     """Make a copy of what an account has in a tree, with plain modes, as another account's.
 
-    All files are new, so whoever holds a former one open, or changes it meanwhile, has none of the copy.
+    All files are new, so whoever holds a owner one open, or changes it meanwhile, has none of the copy.
     """
     descriptor = os.open(source, DIRECTORY)
     try:
@@ -107,8 +107,8 @@ def _copy_content(source: int, target: int) -> None:
             shutil.copyfileobj(reader, writer)
 
 
-def give(path: str, uid: int, gid: int, former: int | None = None) -> None:
-    """Give what an account has in a tree, or all of it, to another one; the top last.
+def chown_tree(path: str, uid: int, gid: int, owner: int | None = None) -> None:
+    """Let another account own a tree, or what ``owner`` has in it; the top last.
 
     What has another name outside of the tree stays as it is: it may be anybody's.
     """
@@ -120,28 +120,28 @@ def give(path: str, uid: int, gid: int, former: int | None = None) -> None:
                 links[info.st_dev, info.st_ino] += 1
     for _directory, names, files, descriptor in os.fwalk(path, topdown=False):
         for name in [*names, *files]:
-            _give(name, descriptor, uid, gid, former, links)
-        if former in (None, os.fstat(descriptor).st_uid):
+            _chown(name, descriptor, uid, gid, owner, links)
+        if owner in (None, os.fstat(descriptor).st_uid):
             os.fchown(descriptor, uid, gid)
 
 
-def _give(name: str, place: int, uid: int, gid: int, former: int | None, links: Counter[tuple[int, int]]) -> None:
-    """Give one file or link; a directory is given when all that is in it is."""
+def _chown(name: str, place: int, uid: int, gid: int, owner: int | None, links: Counter[tuple[int, int]]) -> None:
+    """Let another account own one file or link; a directory follows when all that is in it has."""
     info = os.stat(name, dir_fd=place, follow_symlinks=False)
     if not stat.S_ISREG(info.st_mode):
-        if not stat.S_ISDIR(info.st_mode) and _is_given(info, former, links):
+        if not stat.S_ISDIR(info.st_mode) and _is_chowned(info, owner, links):
             os.chown(name, uid, gid, dir_fd=place, follow_symlinks=False)
         return
     descriptor = os.open(name, FILE, dir_fd=place)
     try:
-        if _is_given(os.fstat(descriptor), former, links):
+        if _is_chowned(os.fstat(descriptor), owner, links):
             os.fchown(descriptor, uid, gid)
     finally:
         os.close(descriptor)
 
 
-def _is_given(info: os.stat_result, former: int | None, links: Counter[tuple[int, int]]) -> bool:
-    return former in (None, info.st_uid) and info.st_nlink <= max(1, links[info.st_dev, info.st_ino])
+def _is_chowned(info: os.stat_result, owner: int | None, links: Counter[tuple[int, int]]) -> bool:
+    return owner in (None, info.st_uid) and info.st_nlink <= max(1, links[info.st_dev, info.st_ino])
 
 
 def has_files(path: str) -> bool:

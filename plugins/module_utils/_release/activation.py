@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.shell_line import shell_command
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import port_holders
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
@@ -34,7 +35,6 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.home import
     SLOTS,
     Home,
     ReleaseError,
-    held,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
@@ -612,11 +612,8 @@ def timer(home: Home) -> str:
 
 def mutex(home: Home) -> contextlib.AbstractContextManager[None]:
     """Let no two changes of an app happen at the same time on this host."""
-    return held(
-        os.path.join(home.path, ".lock"),
-        MUTEX_SECONDS,
-        "another release of this app is under way on this host; try again when it ended",
-    )
+    otherwise = ReleaseError("another release of this app is under way on this host; try again when it ended")
+    return file_lock(os.path.join(home.path, ".lock"), MUTEX_SECONDS, otherwise)
 
 
 def crossed(home: Home, release: str) -> list[str]:

@@ -9,8 +9,6 @@ making or removing one file is the whole switch. The links ``current`` and ``cur
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import grp
 import json
 import os
@@ -18,14 +16,13 @@ import pwd
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory, write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give, has_files
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree, has_files
 
 RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
 MANIFEST = "release.json"
@@ -62,7 +59,7 @@ def utc(seconds: float | None = None) -> str:
     return time.strftime(TIME_FORMAT, time.gmtime(seconds))
 
 
-def point(link: str, target: str) -> None:
+def replace_symlink(link: str, target: str) -> None:
     """Let a symbolic link point to a target, in one rename."""
     temporary = f"{link}.new"
     with suppress(FileNotFoundError):
@@ -71,7 +68,7 @@ def point(link: str, target: str) -> None:
     os.replace(temporary, link)
 
 
-def pointed(link: str) -> str:
+def readlink_name(link: str) -> str:
     """Return the last part of a link's target; empty where there is no link."""
     with suppress(OSError):
         return os.path.basename(os.readlink(link))
@@ -89,25 +86,6 @@ def size(path: str) -> int:
                     seen.add((info.st_dev, info.st_ino))
                     total += info.st_blocks * 512
     return total
-
-
-@contextlib.contextmanager
-def held(path: str, seconds: float, otherwise: str) -> Iterator[None]:
-    """Hold a lock file while the block runs; wait for it so long, then raise what is to be said."""
-    # Closed to others: whoever can open it could hold the lock.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "w"):
-        os.fchmod(descriptor, 0o600)
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise ReleaseError(otherwise) from None
-                time.sleep(0.1)
-        yield
 
 
 class Home:
@@ -154,7 +132,7 @@ class Home:
         self.refuse_data_of_another(user)
         uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
         if os.path.isdir(self.data) and (owner := os.stat(self.data).st_uid) != uid:
-            give(self.data, uid, gid, former=owner)
+            chown_tree(self.data, uid, gid, owner)
         make_directory(self.data, 0o700, uid, gid)
 
     def refuse_data_of_another(self, user: str) -> None:
@@ -190,14 +168,14 @@ class Home:
 
     def occupant(self, slot: str) -> str:
         """Return the release whose socket a slot leads to; empty for none."""
-        return pointed(self.slot_link(slot))[: -len(".sock")]
+        return readlink_name(self.slot_link(slot))[: -len(".sock")]
 
     @property
     def current(self) -> str:
         """The live release; empty for none."""
         if any(self.occupant(slot) for slot in SLOTS):
             return self.occupant(self.slot)
-        return pointed(self.current_socket)[: -len(".sock")]  # as it was before there were slots
+        return readlink_name(self.current_socket)[: -len(".sock")]  # as it was before there were slots
 
     @property
     def former(self) -> str:
@@ -224,14 +202,14 @@ class Home:
         if release := self.current:
             wanted = os.path.relpath(self.socket(release), self.path)
             if not os.path.islink(self.current_socket) or os.readlink(self.current_socket) != wanted:
-                point(self.current_socket, wanted)
-            if pointed(self.current_link) != release:
-                point(self.current_link, os.path.join("releases", release))
+                replace_symlink(self.current_socket, wanted)
+            if readlink_name(self.current_link) != release:
+                replace_symlink(self.current_link, os.path.join("releases", release))
 
     def occupy(self, slot: str, release: str) -> None:
         """Let a slot lead to a release."""
         if self.occupant(slot) != release:
-            point(self.slot_link(slot), os.path.relpath(self.socket(release), self.slots))
+            replace_symlink(self.slot_link(slot), os.path.relpath(self.socket(release), self.slots))
 
     def endpoints(self) -> dict[str, Any]:
         """Return the endpoint of each slot, by which a web server is to reach it; empty when that was never noted."""

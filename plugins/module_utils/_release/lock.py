@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, held, utc
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, utc
 
 GUARD_SECONDS = 10
 
@@ -51,7 +52,7 @@ class AppLock:
         end = time.monotonic() + wait
         while True:
             # Of two that find the lock expired only one may take it.
-            with held(os.path.join(self.home.path, ".guard"), GUARD_SECONDS, "the lock of the app cannot be asked"):
+            with self._guard():
                 holder = self.holder()
                 if not holder or holder["run"] == self.run:
                     self._write(time.time() + seconds, message or holder.get("message", ""), holder.get("since"))
@@ -60,9 +61,13 @@ class AppLock:
                 raise ReleaseError(self._refusal(wait))
             time.sleep(0.5)
 
+    def _guard(self) -> AbstractContextManager[None]:
+        otherwise = ReleaseError("the lock of the app cannot be asked")
+        return file_lock(os.path.join(self.home.path, ".guard"), GUARD_SECONDS, otherwise)
+
     def freeze(self, message: str) -> None:
         """Lock by hand: nobody releases until it is taken away by hand."""
-        with held(os.path.join(self.home.path, ".guard"), GUARD_SECONDS, "the lock of the app cannot be asked"):
+        with self._guard():
             if self.holder():
                 raise ReleaseError(self._refusal(0))
             self.run = "by hand"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import pwd
@@ -19,9 +18,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import put_back, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import has_package
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils._host.trees import give
+from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import WEB_SERVERS
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Programs, timer
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import AUDIT_LOG, BUILD_HOME, DATA, Home
@@ -82,7 +82,7 @@ class Removal:
                 if self.data_kept and (entry == AUDIT_LOG or (entry == DATA and os.listdir(path))):
                     self.kept.append(path)
                     if self.acts and entry == DATA:
-                        give(path, 0, 0)  # the number of its former owner may be given to somebody else
+                        chown_tree(path, 0, 0)  # the number of its former owner may be given to somebody else
                 else:
                     self._delete(path)
             self._delete(os.path.join(BUILD_HOME, name))
@@ -169,7 +169,7 @@ class Removal:
         if self.data_kept and os.path.isdir(path) and os.listdir(path):
             self.kept.append(path)
             if self.acts:
-                give(path, 0, 0)  # the number of its former owner may be given to somebody else
+                chown_tree(path, 0, 0)  # the number of its former owner may be given to somebody else
                 self.notes.notes["data"][path] = {"unit": ""}
         else:
             self._delete(path)
@@ -211,16 +211,12 @@ class Removal:
     @contextmanager
     def _no_release_meanwhile(self, home: str) -> Iterator[None]:
         """Hold the lock of an app's releases."""
-        try:
-            lock = open(os.path.join(home, ".lock"), "rb")  # noqa: SIM115
-        except FileNotFoundError:
+        path, app = os.path.join(home, ".lock"), os.path.basename(home)
+        if not os.path.exists(path):
             yield
             return
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RemovalError(f"A release of {os.path.basename(home)} is under way; try again later.") from None
+        under_way = RemovalError(f"A release of {app} is under way; try again later.")
+        with file_lock(path, 0, under_way, create=False):
             yield
 
     def _end_processes(self, user: str) -> None:

@@ -20,13 +20,13 @@ from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import archives, trees, venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit, environment_text
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     BUILD_HOME,
     SHARED,
     Home,
     ReleaseError,
-    held,
 )
 
 # What stands where in a release, and how its program is run; a change of that makes every app a new release.
@@ -249,7 +249,7 @@ class Staging:
     def _only_build(self) -> contextlib.AbstractContextManager[None]:
         """Let the build user work for one app at a time: two builds could reach each other."""
         otherwise = "the packages of another app are being installed on this host; try again when that ended"
-        return held(os.path.join(BUILD_HOME, ".lock"), BUILD_SECONDS, otherwise)
+        return file_lock(os.path.join(BUILD_HOME, ".lock"), BUILD_SECONDS, ReleaseError(otherwise))
 
     def _packages(self) -> str:
         """Return the directory of the packages; it is root's by now, but may be a link that a package has made."""

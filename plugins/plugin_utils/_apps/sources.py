@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -25,6 +24,7 @@ from ansible import constants
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import archives
+from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
     SOURCES,
@@ -164,7 +164,7 @@ class Tree:
     def pack(self, target: str) -> None:
         """Write the tree into a compressed archive, which is made for the first host that needs it."""
         packed = os.path.join(self._place, "packed.tar.gz")
-        with _alone(self._place):
+        with file_lock(f"{self._place}.lock"):
             if not os.path.exists(packed):
                 with tarfile.open(f"{packed}.new", "w:gz", compresslevel=3) as tar:
                     for name in self._files:
@@ -182,7 +182,7 @@ def open_source(source: dict[str, Any], search: list[str], requirements: str = "
     place = os.path.join(constants.DEFAULT_LOCAL_TMP, "baremetal.web", key)
     os.makedirs(place, mode=0o700, exist_ok=True)
     failure, asked = os.path.join(place, "failure"), time.time()
-    with _alone(place):
+    with file_lock(f"{place}.lock"):
         if not os.path.exists(os.path.join(place, "about.json")):
             # Who waited for an attempt that failed has the same answer; it is not worth waiting again.
             if os.path.exists(failure) and os.path.getmtime(failure) >= asked:
@@ -244,20 +244,13 @@ def fetch_once(packed: dict[str, Any], search: list[str]) -> str:
     place = os.path.join(constants.DEFAULT_LOCAL_TMP, "baremetal.web", key)
     os.makedirs(place, mode=0o700, exist_ok=True)
     done = os.path.join(place, "path")
-    with _alone(place):
+    with file_lock(f"{place}.lock"):
         if not os.path.exists(done):
             path = _fetch(packed, search, place, _bounds({}))
             with open(done, "w", encoding="utf-8") as stream:
                 stream.write(path)
     with open(done, encoding="utf-8") as stream:
         return stream.read()
-
-
-@contextlib.contextmanager
-def _alone(place: str) -> Iterator[None]:
-    with open(f"{place}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _bring_together(source: dict[str, Any], search: list[str], requirements: str, place: str) -> None:
@@ -574,7 +567,7 @@ def _mirror(repo: str) -> Iterator[str]:
     """Provide a copy of a repository that is up to date; nobody else changes it meanwhile."""
     os.makedirs(CACHE, mode=0o700, exist_ok=True)
     mirror = os.path.join(CACHE, hashlib.sha256(repo.encode()).hexdigest()[:16] + ".git")
-    with _alone(mirror):
+    with file_lock(f"{mirror}.lock"):
         if not os.path.isdir(mirror):
             _git("init", "--quiet", "--bare", "--template=", mirror)
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{DEFAULT_BRANCH}")
