@@ -84,14 +84,14 @@ class TestThePlan:
             for load in group["loads"]:
                 sent, run = load["send"], load["run"]
                 if run["access"] != "direct":
-                    assert sent["place"].startswith("192.0.2.7:")
+                    assert sent["address"].startswith("192.0.2.7:")
                     assert not sent["local"]
                 elif run["subject"] != "nginx-return":
-                    assert sent["place"][:10] in ("", "127.0.0.1:")
+                    assert sent["address"][:10] in ("", "127.0.0.1:")
                     assert sent["local"]
 
     def test_what_is_in_front_of_a_server_is_asked_first_by_the_host_itself(self) -> None:
-        fronts = {(group["loads"][0]["run"]["access"], group["begin"]["front"]) for group in plan(*SETS).groups()}
+        fronts = {(group["loads"][0]["run"]["access"], group["start"]["front"]) for group in plan(*SETS).groups()}
         assert fronts == {
             *(("direct", ""), ("tcp", "127.0.0.1:18090"), ("unix", "127.0.0.1:18090")),
             *(("tcp", "127.0.0.1:18091"), ("unix", "127.0.0.1:18091")),
@@ -99,7 +99,7 @@ class TestThePlan:
 
     def test_what_grows_has_three_points_and_more(self) -> None:
         points: dict[str, set[int]] = {}
-        for one in plan(*SETS).described():
+        for one in plan(*SETS).info():
             for family, x in (one["families"] or {}).items():
                 assert x not in points.setdefault(family, set())
                 points[family].add(x)
@@ -107,14 +107,14 @@ class TestThePlan:
         assert [family for family, found in points.items() if len(found) < 3] == []
 
     def test_there_is_one_reference_and_one_default(self) -> None:
-        described = plan(*SETS).described()
-        assert [one["name"] for one in described if one["reference"]] == ["seed000-gunicorn"]
+        described = plan(*SETS).info()
+        assert [one["name"] for one in described if one["reference"]] == ["baseline000-gunicorn"]
         assert [one["server"] for one in described if one["default"]] == [{}]
 
     def test_what_a_guide_claims_is_measured(self) -> None:
         keys = ("subject", "access", "tool", "workload", "connections")
         measured = {tuple(run[key] for key in keys) for run in runs(plan(*SETS))}
-        made = document({**GIVEN, "subjects": plan(*SETS).described()}, [])
+        made = document({**GIVEN, "subjects": plan(*SETS).info()}, [])
         assert made["claims_not_chosen"] == []
         for claim in made["claims"]:
             assert tuple(claim[key] for key in keys) in measured
@@ -133,7 +133,7 @@ class TestThePlan:
         assert len(set(keys)) == len(keys)
 
     def test_what_all_are_compared_with_is_measured_whatever_is_chosen(self) -> None:
-        assert {run["subject"] for run in runs(plan("limits"))} > {"default", "seed000-gunicorn"}
+        assert {run["subject"] for run in runs(plan("limits"))} > {"default", "baseline000-gunicorn"}
 
     @pytest.mark.parametrize(
         ("chosen", "own", "sentence"),
@@ -168,8 +168,8 @@ class TestThePlan:
         assert found["settings"] == {name: int(number) for name, number in numbers.items()}
 
     def test_every_file_that_a_subject_names_is_there(self) -> None:
-        named = {name for subject in plan(*SETS).described() for name in subject["file_names"]}
-        written = {path.name for path in (ROLE / "files" / "seeds").iterdir()}
+        named = {name for subject in plan(*SETS).info() for name in subject["file_names"]}
+        written = {path.name for path in (ROLE / "files" / "baselines").iterdir()}
         assert named <= {*written, *TABLES["__benchmark_configurations"]}
 
 
@@ -181,19 +181,19 @@ HOST = {
     },
 }
 CLAIMS = TABLES["__benchmark_claims"]
-FILES = {name: "text" for subject in plan(*SETS).described() for name in subject["file_names"]}
+FILES = {name: "text" for subject in plan(*SETS).info() for name in subject["file_names"]}
 GIVEN = {
     **{"target": HOST, "client": HOST, "claims": CLAIMS, "files": FILES},
-    "described": {"bm-default": {"command": "python -m gunicorn", "packages": {"gunicorn": "27.0.1"}}},
+    "apps": {"bm-default": {"command": "python -m gunicorn", "packages": {"gunicorn": "27.0.1"}}},
     "servers": {"bm-default": {"kind": "gunicorn", "worker_class": "gthread", "workers": 2, "threads": 32}},
 }
 
 
 def test_the_document_has_what_was_measured_and_of_the_hosts_nothing_that_names_them_to_others() -> None:
-    subjects = plan("seeds").described()
-    lines = [{"run": {"rate": 1}}, {"missing": {"subject": "seed002-uwsgi", "why": "no wheel"}}]
+    subjects = plan("baselines").info()
+    lines = [{"run": {"rate": 1}}, {"missing": {"subject": "baseline002-uwsgi", "why": "no wheel"}}]
     made = document({**GIVEN, "subjects": subjects}, lines)
-    assert (made["runs"], made["missing"]) == ([{"rate": 1}], [{"subject": "seed002-uwsgi", "why": "no wheel"}])
+    assert (made["runs"], made["missing"]) == ([{"rate": 1}], [{"subject": "baseline002-uwsgi", "why": "no wheel"}])
     assert made["target"]["platform"] == "Debian 13.1"
     assert made["target"]["model"] == "Model"
     assert "web1.secret" not in json.dumps(made)
@@ -205,7 +205,7 @@ def test_the_document_has_what_was_measured_and_of_the_hosts_nothing_that_names_
         **{"kind": "gunicorn", "worker_class": "gthread", "workers": 2, "threads": 32},
         **{"version": "27.0.1", "command": "python -m gunicorn"},
     }
-    assert made["claims_not_chosen"] == [{"seed": "002", "what": "PHP behind nginx"}]
+    assert made["claims_not_chosen"] == [{"tutorial": "002", "what": "PHP behind nginx"}]
 
 
 AB = """
@@ -243,7 +243,7 @@ SIEGE = """
 
 @contextmanager
 def serving(answer: Callable[[http.server.BaseHTTPRequestHandler], int]) -> Iterator[str]:
-    """Answer each GET with the status that ``answer`` returns; give the place."""
+    """Answer each GET with the status that ``answer`` returns; give its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -290,13 +290,13 @@ class TestTheTools:
             read("apr_socket_recv: Connection refused (111)")
 
     @pytest.fixture
-    def place(self) -> Iterator[str]:
-        with serving(lambda request: 200 if request.path == "/good" else 500) as place:
-            yield place
+    def address(self) -> Iterator[str]:
+        with serving(lambda request: 200 if request.path == "/good" else 500) as address:
+            yield address
 
     @pytest.mark.parametrize(("path", "bad"), [("good", 0), ("bad", 4)])
-    def test_a_pool_counts_answers_other_than_2xx(self, place: str, path: str, bad: int) -> None:
-        load = {"tool": "pool", "url": f"http://{place}/{path}", "host": "localhost", "connections": 4}
+    def test_a_pool_counts_answers_other_than_2xx(self, address: str, path: str, bad: int) -> None:
+        load = {"tool": "pool", "url": f"http://{address}/{path}", "host": "localhost", "connections": 4}
         said = send(load, lambda *_: pytest.fail("a pool runs no command"))
         assert (said["requests"], said["bytes"], said["errors"]["status"]) == (4, 8, bad)
         assert said["seconds"] > 0
@@ -330,55 +330,55 @@ class TestASubject:
         monkeypatch.setattr(benchmark_subject, "Supervisor", object)
 
     @pytest.fixture
-    def place(self) -> Iterator[str]:
+    def address(self) -> Iterator[str]:
         """A server that is busy with the first requests, as after a load that has ended."""
-        begun = time.monotonic()
+        began = time.monotonic()
 
         def answer(request: http.server.BaseHTTPRequestHandler) -> int:
-            time.sleep(0.2 if time.monotonic() - begun < 1 else 0)
+            time.sleep(0.2 if time.monotonic() - began < 1 else 0)
             return 200 if request.headers["Host"] == "benchmark.invalid" else 404
 
-        with serving(answer) as place:
-            yield place
+        with serving(answer) as address:
+            yield address
 
     @staticmethod
-    def subject(place: str, host: str = "benchmark.invalid", **more: Any) -> benchmark_subject.Subject:
-        params = {"app": None, "units": [], "place": place, "front": "", "protocol": "http", "host": host, **more}
+    def subject(address: str, host: str = "benchmark.invalid", **more: Any) -> benchmark_subject.Subject:
+        params = {"app": None, "units": [], "address": address, "front": "", "protocol": "http", "host": host, **more}
         return benchmark_subject.Subject(SimpleNamespace(params=params))
 
-    def test_the_next_load_waits_until_nothing_is_left_of_the_last(self, place: str) -> None:
+    def test_the_next_load_waits_until_nothing_is_left_of_the_last(self, address: str) -> None:
         started = time.monotonic()
-        self.subject(place)._settle()
+        self.subject(address)._settle()
         assert time.monotonic() - started > 0.9
 
     def test_a_server_that_fails_after_a_load_is_not_measured_and_a_slow_one_is(
-        self, place: str, monkeypatch: pytest.MonkeyPatch
+        self, address: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(benchmark_subject, "PATIENCE", 0.2)
-        self.subject(place)._settle()
+        monkeypatch.setattr(benchmark_subject, "TIMEOUT", 0.2)
+        self.subject(address)._settle()
         with pytest.raises(benchmark_subject.SubjectError, match=r"0.2 s after the load: .* answers 404"):
-            self.subject(place, "other")._settle()
+            self.subject(address, "other")._settle()
 
     @pytest.mark.parametrize("now", [{"server": [7], "proxy": [9]}, {"server": [7], "proxy": [0]}])
     def test_what_ended_meanwhile_has_no_figures(
-        self, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: dict[str, list[int]]
+        self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: dict[str, list[int]]
     ) -> None:
         monkeypatch.setattr(benchmark_subject, "SNAPSHOT", str(tmp_path / "snapshot"))
-        subject = self.subject(place)
+        subject = self.subject(address)
         for roots in ({"server": [7], "proxy": [now["proxy"][0] and 8]}, now):
             monkeypatch.setattr(subject, "roots", lambda found=roots: found)
             if roots is not now:
                 subject._note()
         with pytest.raises(benchmark_subject.SubjectError, match="it has ended, or was started again"):
-            subject.count()
+            subject.measure()
 
     def test_what_stands_in_front_has_to_answer_before_anything_is_measured(
-        self, place: str, monkeypatch: pytest.MonkeyPatch
+        self, address: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(benchmark_subject, "PATIENCE", 0.2)
+        monkeypatch.setattr(benchmark_subject, "TIMEOUT", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as free:
             front = f"127.0.0.1:{free.getsockname()[1]}"
-        subject = self.subject(place, front=front)
+        subject = self.subject(address, front=front)
         monkeypatch.setattr(subject, "roots", lambda: {"server": [1], "proxy": []})
         with pytest.raises(benchmark_subject.SubjectError, match=f"{front} gives no answer"):
-            subject.begin()
+            subject.start()

@@ -27,7 +27,7 @@ from conftest import ROOT
 ROUNDS = (0.9, 1.0, 1.2)
 # What each subject does at /hello; the other workloads are a share of it.
 RATES = {
-    "seed000-gunicorn": 2000, "default": 3000, "gunicorn-sync": 2500, "gevent": 6000, "werkzeug": 900,
+    "baseline000-gunicorn": 2000, "default": 3000, "gunicorn-sync": 2500, "gevent": 6000, "werkzeug": 900,
     "granian-asgi": 9000, "gthread-2x8": 2000, "gthread-2x16": 4000, "gthread-2x32": 4050, "gthread-2x64": 4100,
 }  # fmt: skip
 SHARES = {"constant": 1.5, "hello": 1, "io": 0.25, "cpu": 0.1, "mixed": 0.2}
@@ -35,7 +35,7 @@ NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
 
 
 def subject(name: str, **more: Any) -> dict[str, Any]:
-    nothing = {"seed": None, "families": None, "interface": None, "processes": 2, "threads": 4, "files": {}}
+    nothing = {"tutorial": None, "families": None, "interface": None, "processes": 2, "threads": 4, "files": {}}
     sort = {"title": name, "set": "servers", "reference": False, "default": False, "server": {"kind": "gunicorn"}}
     return {"name": name, **nothing, **sort, "commands": [], **more}
 
@@ -60,26 +60,28 @@ def rounds(name: str, workload: str, rate: float, **more: Any) -> list[dict[str,
 @pytest.fixture
 def data() -> dict[str, Any]:
     """Return a small benchmark that lacks nothing."""
-    reference = subject("seed000-gunicorn", title="gunicorn sync 16 over TCP", set="seeds", reference=True, server=None)
-    reference |= {"seed": "000", "files": {"gunicorn.py": "bind = '0.0.0.0:5000'\nworkers = 16\n"}}
+    reference = subject(
+        "baseline000-gunicorn", title="gunicorn sync 16 over TCP", set="baselines", reference=True, server=None
+    )
+    reference |= {"tutorial": "000", "files": {"gunicorn.py": "bind = '0.0.0.0:5000'\nworkers = 16\n"}}
     subjects = [
         subject("nginx-return", set="limits", server=None),
         subject("hop-unix", title="nginx to nginx", set="limits", server=None),
         reference,
-        subject("seed003-threads", set="seeds", seed="003", server=None),
+        subject("baseline003-threads", set="baselines", tutorial="003", server=None),
         subject("default", title="the untouched default", default=True, server={}),
         subject("gunicorn-sync", server={"worker_class": "sync"}),
         subject("gevent", server={"kind": "gevent"}),
         subject("werkzeug", server={"kind": "werkzeug", "development_enabled": True}),
         subject("granian-asgi", interface="asgi"),
-        subject("seed002-php", set="php", server=None),
+        subject("baseline002-php", set="php", server=None),
     ]
     subjects += [subject(f"gthread-2x{x}", set="sweep", families={"threads": x}) for x in (8, 16, 32, 64)]
     runs = [
         one
         for name, rate in RATES.items()
         for workload, share in SHARES.items()
-        for one in rounds(name, workload, rate * share, access="tcp" if name.startswith("seed") else "unix")
+        for one in rounds(name, workload, rate * share, access="tcp" if name.startswith("baseline") else "unix")
     ]
     runs += [one for at in (1, 16) for one in rounds("default", "hello", 500 * at**0.5, connections=at)]
     runs += rounds("nginx-return", "constant", 90000, access="direct", cpu_seconds={"server": 1, "proxy": 0})
@@ -88,15 +90,15 @@ def data() -> dict[str, Any]:
         subjects.append(subject(name, title=f"settings: {name}", set="nginx", server=None))
         runs += rounds(name, "constant", rate, cpu_seconds={"server": 0.1, "proxy": 900 / rate})
         runs += rounds(name, "large", rate / 2, cpu_seconds={"server": 0.1, "proxy": 900 / rate})
-    runs += rounds("seed000-gunicorn", "hello", 5000, access="direct", tool="ab")
+    runs += rounds("baseline000-gunicorn", "hello", 5000, access="direct", tool="ab")
     pool = {"access": "direct", "tool": "pool"}
-    runs += rounds("seed003-threads", "pool-io", 2, connections=1, **pool)
-    runs += rounds("seed003-threads", "pool-io", 2, connections=10, **{**pool, "seconds": 4.5})
-    claim = {"seed": "000", "what": "gunicorn, 16 workers", "subject": "seed000-gunicorn", "access": "direct"}
+    runs += rounds("baseline003-threads", "pool-io", 2, connections=1, **pool)
+    runs += rounds("baseline003-threads", "pool-io", 2, connections=10, **{**pool, "seconds": 4.5})
+    claim = {"tutorial": "000", "what": "gunicorn, 16 workers", "subject": "baseline000-gunicorn", "access": "direct"}
     claim |= {"tool": "ab", "workload": "hello", "connections": 100, "metric": "rate", "unit": "requests/s"}
-    of_003 = {"seed": "003", "what": "10 that wait", "subject": "seed003-threads", "metric": "multiple"}
+    of_003 = {"tutorial": "003", "what": "10 that wait", "subject": "baseline003-threads", "metric": "multiple"}
     of_003 |= {"tool": "pool", "workload": "pool-io", "connections": 10, "value": 5.0, "unit": "times one request"}
-    of_php = {"seed": "002", "what": "PHP", "subject": "seed002-php", "access": "tcp", "value": 1540.39}
+    of_php = {"tutorial": "002", "what": "PHP", "subject": "baseline002-php", "access": "tcp", "value": 1540.39}
     titles = {**SHARES, "pool-io": 0, "large": 0}
     return {
         **{"format": 1, "name": "first", "started": "2026-11-21T14:50:00Z", "ended": "2026-11-21T15:50:00Z"},
@@ -113,7 +115,7 @@ def data() -> dict[str, Any]:
             {**claim, **of_003},
             claim | of_php,
         ],
-        "missing": [{"subject": "seed002-php", "why": "the host has no PHP", "allowed": True}],
+        "missing": [{"subject": "baseline002-php", "why": "the host has no PHP", "allowed": True}],
     }
 
 
@@ -222,7 +224,7 @@ def test_kinds_of_errors_that_not_every_tool_tells_count_as_failed(data: dict[st
 
 
 def test_the_reference_the_guides_and_the_limits_are_never_the_best(data: dict[str, Any]) -> None:
-    for one in runs_of(data, subject="seed000-gunicorn", access="tcp"):
+    for one in runs_of(data, subject="baseline000-gunicorn", access="tcp"):
         one["rate"] *= 100
     assert best(data, "constant") == "gevent"
 
@@ -263,7 +265,7 @@ def test_the_goals_go_by_ratios_and_need_answers_without_an_error(data: dict[str
 
 
 def test_a_goal_without_its_figures_is_not_measured(data: dict[str, Any]) -> None:
-    data["runs"] = [one for one in data["runs"] if one["subject"] != "seed000-gunicorn"]
+    data["runs"] = [one for one in data["runs"] if one["subject"] != "baseline000-gunicorn"]
     assert goals(data)[:4] == [None] * 4
 
 
@@ -364,17 +366,17 @@ def change(name: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
         (without("gevent"), "gevent has no runs, and nothing says why."),
         (without("gevent", workload="io", round=2), "gevent (unix), io, wrk with 100 connections: 2 of 3 rounds."),
         (lambda data: data["runs"].append(run("gevent", "io", 1, 3)), "a round is there twice."),
-        (change("seed000-gunicorn", reference=False), "one subject has to be the reference"),
+        (change("baseline000-gunicorn", reference=False), "one subject has to be the reference"),
         (change("gevent", default=True), "the untouched default; here default and gevent are."),
         (without("default", workload="io"), "default was not asked for io through nginx with 100 connections"),
-        (without("seed000-gunicorn", workload="cpu"), "seed000-gunicorn was not asked for cpu"),
+        (without("baseline000-gunicorn", workload="cpu"), "baseline000-gunicorn was not asked for cpu"),
         (lambda data: data["runs"].append(run("other", "io", 1)), "runs of other, which is no subject."),
         (lambda data: data["runs"].extend(rounds("gevent", "odd", 1)), "odd is no workload."),
         (lambda data: data["runs"][0].update(requests=0), "no request was answered, and none failed."),
         (lambda data: data["runs"][0].update(rate=None), "it has no rate."),
         (lambda data: data["subjects"].append(subject("gevent")), "gevent is the name of 2 subjects."),
-        (lambda data: data["missing"][0].update(why=""), "seed002-php is missing, and nothing says why."),
-        (lambda data: data["missing"][0].pop("allowed"), "seed002-php could not be measured: the host has no PHP."),
+        (lambda data: data["missing"][0].update(why=""), "baseline002-php is missing, and nothing says why."),
+        (lambda data: data["missing"][0].pop("allowed"), "baseline002-php could not be measured: the host has no PHP."),
         (crashed("gevent"), "gevent (unix), round 2 could not be measured: it has ended."),
         (
             lambda data: (crashed("gevent")(data), without("gevent", workload="io", round=3)(data)),
@@ -384,7 +386,10 @@ def change(name: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
             lambda data: data["missing"].append({"subject": "default", "why": "no answer", "allowed": True}),
             "the untouched default could not be measured: no answer",
         ),
-        (without("seed003-threads", connections=1), "nothing was measured for a claim of guide 003: 10 that wait"),
+        (
+            without("baseline003-threads", connections=1),
+            "nothing was measured for a claim of tutorial 003: 10 that wait",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -440,7 +445,7 @@ def test_the_page_has_its_parts_in_order_and_every_chart_has_a_unit(data: dict[s
     parts = [
         'id="answer"',
         'id="goals"',
-        "What the guides claim",
+        "What the tutorials claim",
         "Charts",
         "Scaling",
         "Raw data",
@@ -480,6 +485,14 @@ def test_what_comes_from_elsewhere_is_text_in_the_page_and_in_the_summary(data: 
     assert widths == {6, 8}
 
 
+def test_a_document_of_an_older_version_is_read(data: dict[str, Any], tmp_path: Path) -> None:
+    data["claims_not_chosen"] = [{"tutorial": "002", "what": "PHP behind nginx"}]
+    old = json.dumps(data).replace('"tutorial":', '"seed":')
+    assert old != json.dumps(data)
+    (tmp_path / DATA_NAME).write_text(old)
+    assert benchmark_report.read(str(tmp_path)) == json.loads(json.dumps(data))
+
+
 def test_the_same_data_give_the_same_bytes(data: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / DATA_NAME).write_text(json.dumps(data))
     code = f"""
@@ -491,9 +504,9 @@ for name, text in report.files(report.read({str(tmp_path)!r})).items():
 """
     said = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": hash_seed}, capture_output=True, check=True
         ).stdout
-        for seed in ("1", "2")
+        for hash_seed in ("1", "2")
     }
     assert len(said) == 1
     assert said.pop().count(b"\n") == 3
@@ -566,13 +579,17 @@ def test_the_page_prints_the_files_that_commands_name_and_the_bytes_of_each_cell
 
 def test_claims_whose_set_was_not_chosen_are_named_below_their_guide(data: dict[str, Any]) -> None:
     assert "not chosen" not in benchmark_report.page(Figures(data))
-    php, other = {"seed": "002", "what": "PHP behind nginx"}, {"seed": "004", "what": "what nobody measures"}
+    php, other = {"tutorial": "002", "what": "PHP behind nginx"}, {"tutorial": "004", "what": "what nobody measures"}
     data["claims_not_chosen"] = [php, {**php, "what": "PHP <by itself>"}, other]
-    guides = re.split("<h3>", benchmark_report.page(Figures(data)).partition('id="charts"')[0])
-    said = {guide[:9]: guide.partition("</table>")[2] or guide for guide in guides if "not chosen" in guide}
-    assert [*said] == ["Guide 002", "Guide 004"]
-    assert "<p>not chosen: PHP behind nginx, PHP &lt;by itself&gt;</p>" in said["Guide 002"]
-    assert "<p>not chosen: what nobody measures</p>" in said["Guide 004"]
+    tutorials = re.split("<h3>", benchmark_report.page(Figures(data)).partition('id="charts"')[0])
+    said = {
+        tutorial[:12]: tutorial.partition("</table>")[2] or tutorial
+        for tutorial in tutorials
+        if "not chosen" in tutorial
+    }
+    assert [*said] == ["Tutorial 002", "Tutorial 004"]
+    assert "<p>not chosen: PHP behind nginx, PHP &lt;by itself&gt;</p>" in said["Tutorial 002"]
+    assert "<p>not chosen: what nobody measures</p>" in said["Tutorial 004"]
 
 
 # The action

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: benchmark_plan
 short_description: Plan a benchmark
 description:
-  - Says which apps are released for it, what is begun and sent in which order, and how the report calls it.
+  - Says which apps are released for it, what is started and sent in which order, and how the report calls it.
 positional: chosen, own
 options:
   _input:
@@ -48,7 +48,7 @@ options:
     required: true
   port:
     description: >-
-      The first of the ports that the benchmark uses; of nginx, then of the nginx of the guides, then two for each app.
+      The first port that the benchmark uses: of nginx, then of the nginx of the tutorials, then two for each app.
     type: int
     required: true
   address:
@@ -90,7 +90,7 @@ def benchmark_plan(
     except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
     return {
-        **{"apps": plan.apps(), "groups": plan.groups(), "subjects": plan.described(), "tools": plan.tools()},
+        **{"apps": plan.apps(), "groups": plan.groups(), "subjects": plan.info(), "tools": plan.tools()},
         **{"sets": plan.chosen, "settings": {name: getattr(settings, name) for name in Settings.NUMBERS}},
     }
 

@@ -200,12 +200,12 @@ def _label(root: ElementTree.Element, rows: Sequence[Bar]) -> None:
 
 def _mark(dots: ElementTree.Element, index: int, x: int, curve: Line) -> None:
     (circle,) = dots.findall("circle")
-    place = f"translate({circle.get('cx')} {circle.get('cy')})"
+    position = f"translate({circle.get('cx')} {circle.get('cy')})"
     dots.remove(circle)
     fill = "#fff" if x in curve.open else COLOURS[index]
-    mark = {"d": MARKS[index], "transform": place, "fill": fill, "stroke-dasharray": ""}
+    mark = {"d": MARKS[index], "transform": position, "fill": fill, "stroke-dasharray": ""}
     said = ElementTree.SubElement(ElementTree.SubElement(dots, "path", mark), "title")
     said.text = f"{tick(x)}: {tick(round(curve.values[x], 1))}"
     if x == curve.knee:
-        ring = {"r": "9", "transform": place, "fill": "none", "class": "knee", "stroke-dasharray": ""}
+        ring = {"r": "9", "transform": position, "fill": "none", "class": "knee", "stroke-dasharray": ""}
         ElementTree.SubElement(dots, "circle", ring)

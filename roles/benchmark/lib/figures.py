@@ -17,15 +17,19 @@ FORMAT = 1
 PARTS = ("workloads", "subjects", "runs", "claims", "missing")
 # Rates so near each other are alike, and the lower p99 decides; the knee of a curve is where it comes so near its best.
 ALIKE = 0.95
-# The default may stay so far behind the best.
-BEHIND = 0.9
-# From them a configuration is chosen; guides and limits are what it is compared with.
+# Goals, each as a share of what it is compared with: requests/s of the best and of the default against the baseline, of
+# the default against the best, and CPU seconds of its proxy against the least that nginx needs.
+BEST_TO_BASELINE = {"hello": 2, "io": 5}
+DEFAULT_TO_BASELINE = {"hello": 1.2, "io": 3}
+DEFAULT_TO_BEST = 0.9
+PROXY_TO_LEAST = 1.2
+# From them a configuration is chosen; tutorials and limits are what it is compared with.
 CHOSEN_FROM = ("servers", "sweep", "own")
 CHARTED = ("servers", "own")
 # nginx before nginx: never chosen from, nor compared with an app.
 WITHOUT_APP = ("limits", "nginx")
 # One subject has each of them.
-ROLES = {"reference": "reference (the guides' naive configuration)", "default": "untouched default"}
+ROLES = {"reference": "reference (the tutorials' baseline)", "default": "untouched default"}
 THROUGH_NGINX = ("unix", "tcp")
 TOOL = "wrk"
 # They use one processor at most, whatever they send; siege has a thread for each of its users.
@@ -106,12 +110,12 @@ def concerns(
 
 
 def whereabouts(entry: Mapping[str, Any]) -> str:
-    """Return of which way and round an entry of what is missing speaks, to be put after a name."""
+    """Return the transport and round of an entry of what is missing, to be put after a name."""
     access, round_ = entry.get("access"), entry.get("round")
     return (f" ({access})" if access else "") + (f", round {round_}" if round_ else "")
 
 
-def counted(count: int | str, word: str) -> str:
+def quantity(count: int | str, word: str) -> str:
     return f"{count} {word}{'' if str(count) == '1' else 's'}"
 
 
@@ -151,11 +155,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """All rounds of one subject, asked in one way."""
+    """All rounds of one subject, asked over one transport."""
 
     key: Key
     runs: list[dict[str, Any]] = field(repr=False)
-    # Something of its subject, asked by the same way, could not be measured.
+    # Something of its subject, asked over the same transport, could not be measured.
     lacking: bool = False
 
     def spread(self, figure: str) -> Spread:
@@ -241,9 +245,9 @@ class Goal(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a guide says of itself, and what came of it here."""
+    """What a tutorial says of itself, and what came of it here."""
 
-    seed: str
+    tutorial: str
     what: str
     how: str
     text: str
@@ -280,7 +284,7 @@ class Figures:
         return dig(self.subjects, subject, "title") or subject
 
     def configuration(self, cell: Cell) -> str:
-        """Return what to call a cell's subject where the way to it matters: a unix socket goes without saying."""
+        """Return what to call a cell's subject where the transport matters: a unix socket goes without saying."""
         return self.title(cell.key.subject) + (", by TCP" if self._by_tcp(cell.key) else "")
 
     def _by_tcp(self, key: Key) -> bool:
@@ -291,7 +295,7 @@ class Figures:
         """Return what was measured of a subject whose title does not tell."""
         one = dig(self.subjects, subject, "resolved") or {}
         name = " ".join(str(one[key]) for key in ("kind", "version", "worker_class") if one.get(key))
-        counts = [counted(one[f"{word}s"], word) for word in ("worker", "thread") if one.get(f"{word}s")]
+        counts = [quantity(one[f"{word}s"], word) for word in ("worker", "thread") if one.get(f"{word}s")]
         return ", ".join(filter(None, (name, " \N{MULTIPLICATION SIGN} ".join(counts))))
 
     def commands(self, subject: str) -> list[str]:
@@ -433,8 +437,8 @@ class Figures:
         curves: dict[str, list[Curve]] = {}
         for (workload, subject, access), points in found.items():
             if len(points) > 1:
-                way = {"unix": "", "tcp": ", by TCP", "direct": ", without nginx"}[access]
-                curve = Curve(self.title(subject) + way, workload, sorted(points, key=lambda point: point.x))
+                suffix = {"unix": "", "tcp": ", by TCP", "direct": ", without nginx"}[access]
+                curve = Curve(self.title(subject) + suffix, workload, sorted(points, key=lambda point: point.x))
                 curves.setdefault(workload, []).append(curve)
         return {workload: curves[workload] for workload in self.data["workloads"] if workload in curves}
 
@@ -459,7 +463,7 @@ class Figures:
         why = next((one["why"] for one in self.data["missing"] if concerns(one, *about)), "not measured")
         note = (cell.trouble if cell else "") or (why if measured is None else "")
         text = claim.get("text") or ""
-        return Claim(claim["seed"], claim["what"], how, text, claim["unit"], claim["value"], measured, note)
+        return Claim(claim["tutorial"], claim["what"], how, text, claim["unit"], claim["value"], measured, note)
 
     @cached_property
     def limit(self) -> Cell | None:
@@ -503,17 +507,17 @@ class Figures:
     @cached_property
     def goals(self) -> list[Goal]:
         goals = []
-        for workload, least in (("hello", 2), ("io", 5)):
+        for workload, least in BEST_TO_BASELINE.items():
             best, reference = self.best(workload), self.reference_cell(workload)
             rates = ratio(best and best["rate"], reference and reference["rate"])
             p99s = ratio(best and best["p99"], reference and reference["p99"])
-            what = f"the best on {workload}, against the guides' naive configuration"
+            what = f"the best on {workload}, against the tutorials' baseline"
             wanted = f"≥ {least} times the requests/s, at a lower p99"
             known = None not in (rates, p99s)
             reached = (rates or 0) >= least and (p99s or 0) < 1 if known else None
             note = self._note(best)
             goals.append(Goal(what, wanted, f"{times(rates)}, p99 {times(p99s)}", reached, note))
-        for workload, least in (("hello", 1.2), ("io", 3)):
+        for workload, least in DEFAULT_TO_BASELINE.items():
             own, reference = self.cell(self.default, workload), self.reference_cell(workload)
             rates = ratio(own and own["rate"], reference and reference["rate"])
             what = f"the untouched default on {workload}, against the same"
@@ -526,13 +530,14 @@ class Figures:
         least = self.title(hop.key.subject) if hop else "nginx to nginx"
         what = f"CPU of the proxy for the default, against {least}"
         note = f"on {workload}" if workload else ""
-        goals.append(Goal(what, "≤ 1.2 times", times(share), None if share is None else share <= 1.2, note))
+        reached = None if share is None else share <= PROXY_TO_LEAST
+        goals.append(Goal(what, f"≤ {PROXY_TO_LEAST} times", times(share), reached, note))
         return goals
 
     def _behind(self, workload: str) -> Goal:
         own, candidates = self.cell(self.default, workload), self.candidates(workload)
         share = ratio(own and own["rate"], candidates[0]["rate"] if candidates else None)
-        reached = None if share is None else share >= BEHIND and own is not None and own.clean
+        reached = None if share is None else share >= DEFAULT_TO_BEST and own is not None and own.clean
         note = self._note(own)
         if reached is False and own is not None and own.clean:
             note = f"the best: {self.configuration(candidates[0])}"
@@ -541,7 +546,7 @@ class Figures:
                 of_others = ratio(own["rate"], others[0]["rate"] if others else None)
                 note += f", which patches the app's world; of the best that does not: {times(of_others)}"
         what = f"the untouched default on {workload}, against the best"
-        return Goal(what, f"≥ {BEHIND} times the requests/s", times(share), reached, note)
+        return Goal(what, f"≥ {DEFAULT_TO_BEST} times the requests/s", times(share), reached, note)
 
     def _note(self, cell: Cell | None) -> str:
         if cell is None:
@@ -601,8 +606,8 @@ class Figures:
                     compared.append(f"{who} gives {times(rates)} the requests/s at {times(p99s)} the p99{trouble}")
             parts += [f"on {workload} {listed(compared)}"] if compared else []
         if not parts:
-            return "Nothing can be compared with the guides' naive configuration, for one of the two was not measured."
-        return f"Against the guides' naive configuration, {self.title(self.reference)}, {'; '.join(parts)}."
+            return "Nothing can be compared with the tutorials' baseline, because one of the two was not measured."
+        return f"Against the tutorials' baseline, {self.title(self.reference)}, {'; '.join(parts)}."
 
     def _distance(self) -> str:
         parts = []
@@ -616,16 +621,16 @@ class Figures:
                 f"{self.configuration(best)}, the best, gives on {name} ({number(best['rate'])})"
             )
         workload, own = self.hop_of(lambda name: self.cell(self.default, name))
-        _workload, naive = self.hop_of(self.reference_cell)
+        _workload, baseline = self.hop_of(self.reference_cell)
         if own:
             text = f"the hop through nginx costs the default {number(own)} CPU s per {PER:,} requests"
             if hop := self.hop(workload):
                 least = hop["cpu_proxy"]
                 text += f", {times(ratio(own, least))} {self.title(hop.key.subject)} ({number(least)})"
-            text += f"; the naive configuration pays {number(naive)}" if naive else ""
+            text += f"; the baseline pays {number(baseline)}" if baseline else ""
             parts.append(text)
         if not parts:
-            return "How far that is from the limit is not known, for nginx by itself was not measured."
+            return "How far that is from the limit is not known, because nginx by itself was not measured."
         text = ", and ".join(parts)
         return f"{text[0].upper() if not text.startswith('nginx') else 'n'}{text[1:]}."
 
@@ -703,7 +708,7 @@ def _comparison_problems(data: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name} was not asked for {workload} through nginx with {at} connections, as the others were."
     for claim in figures.claims if figures.subjects else []:
         if claim.measured is None and claim.note == "not measured":
-            yield f"nothing was measured for a claim of guide {claim.seed}: {claim.what} ({claim.how})."
+            yield f"nothing was measured for a claim of tutorial {claim.tutorial}: {claim.what} ({claim.how})."
 
 
 def _said(key: Key) -> str:

@@ -17,7 +17,7 @@ DOMAIN = "benchmark.invalid"
 # Two releases of an app may run at a time.
 PORTS_OF_AN_APP = 2
 # Where commands that are no app answer.
-PLACE = "127.0.0.1:18500"
+ADDRESS = "127.0.0.1:18500"
 ACCESSES = ("unix", "tcp", "direct")
 ENTRYPOINTS = {"wsgi": "benchmark_app:app", "asgi": "benchmark_asgi:app", "tornado": "benchmark_tornado:app"}
 
@@ -88,30 +88,30 @@ class Plan:
         """Return what is to be released, in the words of C(wsgi_apps)."""
         found = []
         for subject in self.subjects:
-            for way in ("unix", "tcp") if "server" in subject else ():
-                wanted = set(subject["accesses"]) & ({"unix"} if way == "unix" else {"tcp", "direct"})
+            for transport in ("unix", "tcp") if "server" in subject else ():
+                wanted = set(subject["accesses"]) & ({"unix"} if transport == "unix" else {"tcp", "direct"})
                 if wanted:
-                    port = {"port": self.settings.port + 2 + PORTS_OF_AN_APP * len(found)} if way == "tcp" else {}
-                    found.append(self._app(subject, way, port))
+                    port = {"port": self.settings.port + 2 + PORTS_OF_AN_APP * len(found)} if transport == "tcp" else {}
+                    found.append(self._app(subject, transport, port))
         return found
 
-    def _app(self, subject: Mapping[str, Any], way: str, port: dict[str, int]) -> dict[str, Any]:
+    def _app(self, subject: Mapping[str, Any], transport: str, port: dict[str, int]) -> dict[str, Any]:
         interface = subject.get("interface", "wsgi")
         return {
-            "name": name_of(subject, way),
+            "name": name_of(subject, transport),
             "source": {"path": self.settings.source},
             "interface": interface,
             "entrypoint": ENTRYPOINTS[interface],
             "server": {**subject["server"], **port},
-            "site": {"server_names": [host_of(subject, way)], "listen": self.settings.port},
+            "site": {"server_names": [host_of(subject, transport)], "listen": self.settings.port},
             "health": {"path": "/", "stable": 1},
             "releases": {"keep": 2},
         }
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return what is begun, and what is sent to it before it is ended; all subjects in turn in each round."""
+        """Return what is started, and what is sent to it before it is stopped; all subjects in turn in each round."""
         found = [
-            {"title": f"{subject['title']}, {access}", "begin": self._begin(subject, access), "loads": loads}
+            {"title": f"{subject['title']}, {access}", "start": self._start(subject, access), "loads": loads}
             for number in range(1, self.settings.rounds + 1)
             for subject in self.subjects
             for access in subject["accesses"]
@@ -128,11 +128,11 @@ class Plan:
                 )
         return found
 
-    def _begin(self, subject: Mapping[str, Any], access: str) -> dict[str, Any]:
+    def _start(self, subject: Mapping[str, Any], access: str) -> dict[str, Any]:
         app: dict[str, Any] = {}
         if "server" in subject:
-            way = "unix" if access == "unix" else "tcp"
-            app = {"app": name_of(subject, way), "host": host_of(subject, way)}
+            transport = "unix" if access == "unix" else "tcp"
+            app = {"app": name_of(subject, transport), "host": host_of(subject, transport)}
         public = self.settings.port + ("units" in subject)
         app |= {"front": "" if access == "direct" else f"127.0.0.1:{public}"}
         if "units" not in subject:
@@ -146,8 +146,8 @@ class Plan:
             for unit in subject["units"]
             if unit.get("access", access) == access
         ]
-        place = subject.get("place", PLACE)
-        return {**app, "units": units, "place": place, "protocol": subject.get("protocol", "http")}
+        address = subject.get("address", ADDRESS)
+        return {**app, "units": units, "address": address, "protocol": subject.get("protocol", "http")}
 
     def _loads(self, subject: Mapping[str, Any], access: str, number: int) -> Iterator[dict[str, Any]]:
         seen = set()
@@ -166,27 +166,31 @@ class Plan:
                 yield {"run": run, "send": self._send(subject, access, load["tool"], connections, path)}
 
     def _send(self, subject: Mapping[str, Any], access: str, tool: str, connections: int, path: str) -> dict[str, Any]:
-        """Return what the tool is told; an empty C(place) stands for that of the app itself."""
+        """Return what the tool is told; an empty C(address) stands for that of the app itself."""
         if "units" not in subject:
-            place = "" if access == "direct" else f"{self.settings.address}:{self.settings.port}"
+            address = "" if access == "direct" else f"{self.settings.address}:{self.settings.port}"
             host = host_of(subject, "unix" if access == "unix" else "tcp")
         else:
-            port = subject.get("place", PLACE).rpartition(":")[2] if access == "direct" else str(self.settings.port + 1)
+            port = (
+                subject.get("address", ADDRESS).rpartition(":")[2]
+                if access == "direct"
+                else str(self.settings.port + 1)
+            )
             public = port == str(self.settings.port + 1)
-            place = f"{self.settings.address if public else '127.0.0.1'}:{port}"
+            address = f"{self.settings.address if public else '127.0.0.1'}:{port}"
             host = "localhost"
         bounds = {"seconds": self.settings.seconds, "requests": self.settings.requests}
         return {
-            **{"tool": tool, "host": host, "place": place, "path": path, "connections": connections},
-            **{**bounds, "repetitions": self.settings.repetitions, "local": place[:9] in ("", "127.0.0.1")},
+            **{"tool": tool, "host": host, "address": address, "path": path, "connections": connections},
+            **{**bounds, "repetitions": self.settings.repetitions, "local": address[:9] in ("", "127.0.0.1")},
         }
 
-    def described(self) -> list[dict[str, Any]]:
+    def info(self) -> list[dict[str, Any]]:
         """Return the subjects as the report has them."""
         return [
             {
                 **{key: subject[key] for key in ("name", "title", "set", "accesses")},
-                **{key: subject.get(key) for key in ("seed", "families", "processes", "threads")},
+                **{key: subject.get(key) for key in ("tutorial", "families", "processes", "threads")},
                 **{key: subject.get(key) for key in ("server", "interface")},
                 **{key: bool(subject.get(key)) for key in ("reference", "default")},
                 "commands": [unit["command"] for unit in subject.get("units", [])],
@@ -226,34 +230,34 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def name_of(subject: Mapping[str, Any], way: str) -> str:
+def name_of(subject: Mapping[str, Any], transport: str) -> str:
     """Return the name of a subject's app, of which it has one for sockets and one for ports."""
-    return f"bm-{subject['name']}" if way == "unix" else f"bm-{subject['name']}-tcp"
+    return f"bm-{subject['name']}" if transport == "unix" else f"bm-{subject['name']}-tcp"
 
 
-def host_of(subject: Mapping[str, Any], way: str) -> str:
+def host_of(subject: Mapping[str, Any], transport: str) -> str:
     """Return the host name that the site of a subject's app answers to."""
-    return f"{name_of(subject, way)}.{DOMAIN}"
+    return f"{name_of(subject, transport)}.{DOMAIN}"
 
 
 def document(given: Mapping[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the report reads: what is given, in its words, and what was measured."""
-    files, described = given["files"], given["described"]
+    files, apps = given["files"], given["apps"]
     claims = [{"access": "direct", **some["common"], **claim} for some in given["claims"] for claim in some["claims"]]
     names = {subject["name"] for subject in given["subjects"]}
     return {
-        **{key: value for key, value in given.items() if key not in ("files", "described", "servers")},
+        **{key: value for key, value in given.items() if key not in ("files", "apps", "servers")},
         "target": _host(given["target"]),
         "client": _host(given["client"]),
         "subjects": [
             {key: value for key, value in subject.items() if key != "file_names"}
             | {"files": {name: files[name] for name in subject["file_names"]}}
-            | {"resolved": _resolved(subject, given["servers"], described)}
+            | {"resolved": _resolved(subject, given["servers"], apps)}
             for subject in given["subjects"]
         ],
         "claims": [claim for claim in claims if claim["subject"] in names],
         "claims_not_chosen": [
-            {"seed": claim["seed"], "what": claim["what"]} for claim in claims if claim["subject"] not in names
+            {"tutorial": claim["tutorial"], "what": claim["what"]} for claim in claims if claim["subject"] not in names
         ],
         "scripts": {"percentiles.lua": WRK_SUMMARY, "siege.conf": SIEGE_SETTINGS.format(users="(the connections)")},
         "runs": [line["run"] for line in lines if "run" in line],
@@ -261,14 +265,12 @@ def document(given: Mapping[str, Any], lines: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def _resolved(
-    subject: Mapping[str, Any], servers: Mapping[str, Any], described: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def _resolved(subject: Mapping[str, Any], servers: Mapping[str, Any], apps: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a subject's app came to: its server with all defaults, the version, and the command."""
-    app = next((name for name in (name_of(subject, way) for way in ("unix", "tcp")) if name in described), "")
+    app = next((name for name in (name_of(subject, transport) for transport in ("unix", "tcp")) if name in apps), "")
     if not app:
         return None
-    server, runs = servers[app], described[app]
+    server, runs = servers[app], apps[app]
     return {
         **{key: server.get(key) for key in ("kind", "worker_class", "workers", "threads")},
         "version": runs["packages"].get(server["kind"]),

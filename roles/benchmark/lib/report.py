@@ -66,6 +66,15 @@ def read(directory: str) -> dict[str, Any]:
         raise AnsibleError(f"{path} is no JSON ({error}); was the benchmark cut off?") from None
     if not isinstance(data, dict):
         raise AnsibleError(f"{path} holds no benchmark: it has to be an object.")
+    return _renamed(data)
+
+
+def _renamed(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data with the keys of today; the number of a tutorial was C(seed) once."""
+    for part in ("subjects", "claims", "claims_not_chosen"):
+        for one in data.get(part) or []:
+            if "seed" in one:
+                one["tutorial"] = one.pop("seed")
     return data
 
 
@@ -213,13 +222,13 @@ def _safe(svg: str) -> Any:
 
 
 def _claims(figures: Figures) -> list[tuple[str, list[Any], list[str]]]:
-    """Return for each guide its claims, and those whose set was not chosen."""
-    guides: dict[str, tuple[list[Any], list[str]]] = {}
+    """Return for each tutorial its claims, and those whose set was not chosen."""
+    tutorials: dict[str, tuple[list[Any], list[str]]] = {}
     for claim in figures.claims:
-        guides.setdefault(claim.seed, ([], []))[0].append(claim)
+        tutorials.setdefault(claim.tutorial, ([], []))[0].append(claim)
     for one in figures.data.get("claims_not_chosen") or []:
-        guides.setdefault(one["seed"], ([], []))[1].append(one["what"])
-    return [(seed, *of) for seed, of in sorted(guides.items())]
+        tutorials.setdefault(one["tutorial"], ([], []))[1].append(one["what"])
+    return [(tutorial, *of) for tutorial, of in sorted(tutorials.items())]
 
 
 def _fill(figures: Figures, cell: Cell, best: Cell | None) -> tuple[str, str]:

@@ -151,7 +151,7 @@ def read_wrk(output: str, connections: int) -> dict[str, Any]:
 
 
 def ab(load: dict[str, Any], run: Runner) -> dict[str, Any]:
-    """Send a number of requests, each on a connection of its own, as the guide does."""
+    """Send a number of requests, each on a connection of its own, as the tutorial does."""
     options = ["-q", "-l", "-r", "-s", "10", "-n", str(load["requests"]), "-c", str(load["connections"])]
     command = ["ab", *options, "-H", f"Host: {load['host']}", load["url"]]
     return {"command": _line(command), **read_ab(_output(command, run))}
@@ -186,7 +186,7 @@ def read_ab(output: str) -> dict[str, Any]:
 
 
 def siege(load: dict[str, Any], run: Runner) -> dict[str, Any]:
-    """Let each of the users ask a number of times without a pause, as the guide does."""
+    """Let each of the users ask a number of times without a pause, as the tutorial does."""
     users, times = load["connections"], load["repetitions"]
     with tempfile.TemporaryDirectory() as home:
         configuration = os.path.join(home, "siege.conf")
@@ -218,14 +218,14 @@ def read_siege(output: str) -> dict[str, Any]:
 
 
 def pool(load: dict[str, Any], run: Runner) -> dict[str, Any]:
-    """Send some requests at the same time from a pool of threads, as the guide's script does."""
+    """Send some requests at the same time from a pool of threads, as the tutorial's script does."""
     number = load["connections"]
-    place, _slash, path = load["url"].removeprefix("http://").partition("/")
+    address, _slash, path = load["url"].removeprefix("http://").partition("/")
 
     def ask(dummy: int) -> tuple[float, int, str]:
         started = time.monotonic()
         try:
-            with closing(http.client.HTTPConnection(place, timeout=60)) as connection:
+            with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
                 connection.request("GET", f"/{path}", headers={"Host": load["host"]})
                 answer = connection.getresponse()
                 size = len(answer.read())

@@ -51,7 +51,7 @@ paths:
   elements: str
   returned: O(phase=report)
 answer:
-  description: Three sentences on what to choose, how that compares with the guides, how far the limit is.
+  description: Three sentences on what to choose, how that compares with the tutorials, how far the limit is.
   type: list
   elements: str
   returned: O(phase=report)

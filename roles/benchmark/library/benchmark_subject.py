@@ -15,14 +15,14 @@ description:
 options:
   state:
     description: >-
-      V(begun) starts it, waits for its first answer and warms it up. V(counted) says what it has used since, and waits
-      until nothing of the load is left in its queues. V(idle) stops all units of a benchmark, and the programs of the
-      apps O(apps). V(described) says what runs in these apps.
+      V(started) starts it, waits for its first answer and warms it up. V(measured) returns what it has used since, and
+      waits until nothing of the load is left in its queues. V(stopped) stops all units of a benchmark, and the programs
+      of the apps O(apps). V(info) returns what runs in these apps.
     type: str
-    choices: [begun, counted, idle, described]
+    choices: [started, measured, stopped, info]
     required: true
   apps:
-    description: Names of the apps that V(idle) stops, and V(described) describes.
+    description: Names of the apps for V(stopped) and V(info).
     type: list
     elements: str
     default: []
@@ -61,8 +61,8 @@ options:
     description: Whether the host's own nginx counts as the proxy.
     type: bool
     default: false
-  place:
-    description: Where the units answer, an ADDRESS:PORT; needed with O(units).
+  address:
+    description: ADDRESS:PORT at which the units answer; needed with O(units).
     type: str
     default: ""
   front:
@@ -88,7 +88,7 @@ attributes:
 EXAMPLES = r"""
 - name: Run the app shop, and nothing else
   benchmark_subject:
-    state: begun
+    state: started
     app: shop
 """
 
@@ -96,23 +96,23 @@ RETURN = r"""
 start_seconds:
   description: Seconds from the command to start it to its first answer.
   type: float
-  returned: when it was started
-place:
-  description: Where the server listens, an ADDRESS:PORT or the path of a unix socket.
+  returned: O(state=started)
+address:
+  description: ADDRESS:PORT or path of the unix socket at which the server listens.
   type: str
-  returned: when it was started
+  returned: O(state=started)
 cpu_seconds:
   description: Seconds of processor time of C(server) and of C(proxy) since the last time.
   type: dict
-  returned: when it was counted
+  returned: O(state=measured)
 memory_bytes:
   description: Memory of C(server) and of C(proxy), proportional set size.
   type: dict
-  returned: when it was counted
+  returned: O(state=measured)
 apps:
   description: For each app C(command), how its server is run, and C(packages), the versions in its environment.
   type: dict
-  returned: when they were described
+  returned: O(state=info)
 """
 
 import glob
@@ -141,7 +141,7 @@ WARMUP = 200  # requests
 WARMUP_FAILURES = 10  # requests of these
 SETTLED = 40  # requests at 8 at a time that are answered within
 PROMPT = 0.5  # seconds when nothing else waits
-PATIENCE = 30  # seconds for the first good answer, and for the queues to empty
+TIMEOUT = 30  # seconds for the first good answer, and for the queues to empty
 # systemd.exec(5): an unprivileged user that exists while the unit runs; it sees the host's files, but writes to none.
 # None outlives an interrupted benchmark by more than an hour.
 PROPERTIES = (
@@ -161,7 +161,7 @@ class Subject:
         self.module = module
         self.wanted = module.params
         self.supervisor = Supervisor()
-        self.place, self.protocol = self.wanted["place"], self.wanted["protocol"]
+        self.address, self.protocol = self.wanted["address"], self.wanted["protocol"]
         self.front = self.wanted["front"]
         self.program, self.socket, self.group = "", "", ""
         if self.wanted["app"]:
@@ -171,16 +171,18 @@ class Subject:
             self.socket = live.place if live.place.startswith("/") else ""
             self.group = str(os.stat(os.path.dirname(self.socket)).st_gid) if self.socket else ""
             if all(unit["group"] == "proxy" for unit in self.wanted["units"]):
-                self.place, self.protocol = live.place, live.endpoint["protocol"]
+                self.address, self.protocol = live.place, live.endpoint["protocol"]
 
-    def begin(self) -> dict[str, Any]:
+    def start(self) -> dict[str, Any]:
         """Start it; return how long it took to answer."""
         with suppress(FileNotFoundError):
             os.unlink(self.socket)
         own = {unit["group"] for unit in self.wanted["units"]}
-        for place in ([self.place] if "server" in own else []) + ([self.front] if "proxy" in own else []):
-            if holders := port_holders(place, []):
-                raise SubjectError(f"{place} is held by {', '.join(sorted(holders))}; stop that, or measure elsewhere")
+        for address in ([self.address] if "server" in own else []) + ([self.front] if "proxy" in own else []):
+            if holders := port_holders(address, []):
+                raise SubjectError(
+                    f"{address} is held by {', '.join(sorted(holders))}; stop that, or measure elsewhere"
+                )
         started = time.monotonic()
         if self.program:
             self.supervisor.call("startProcessGroup", self.program, False)
@@ -198,12 +200,12 @@ class Subject:
         if len(failed) > WARMUP_FAILURES:
             raise SubjectError(f"{len(failed)} of {WARMUP} requests failed before any load: {failed[0]}")
         self._note()
-        return {"start_seconds": taken, "place": self.place}
+        return {"start_seconds": taken, "address": self.address}
 
     def _wait(self, ask_it: Callable[[float], str]) -> None:
         started = time.monotonic()
         while problem := ask_it(2):
-            if time.monotonic() - started > PATIENCE or not all(self.roots()["server"]):
+            if time.monotonic() - started > TIMEOUT or not all(self.roots()["server"]):
                 raise SubjectError(f"no good answer after {time.monotonic() - started:.0f} s: {problem}")
             time.sleep(0.01)
 
@@ -213,17 +215,17 @@ class Subject:
             return [problem for problem in threads.map(ask_it, [10.0] * number) if problem]
 
     def _ask(self, seconds: float) -> str:
-        return self._ask_at(self.place, self.protocol, seconds)
+        return self._ask_at(self.address, self.protocol, seconds)
 
     def _ask_front(self, seconds: float) -> str:
         return self._ask_at(self.front, "http", seconds)
 
-    def _ask_at(self, place: str, protocol: str, seconds: float) -> str:
+    def _ask_at(self, address: str, protocol: str, seconds: float) -> str:
         try:
-            status = ask(place, "/", {"Host": self.wanted["host"]}, seconds, protocol).status
+            status = ask(address, "/", {"Host": self.wanted["host"]}, seconds, protocol).status
         except (OSError, http.client.HTTPException) as error:
-            return f"{place} gives no answer ({error})"
-        return "" if status == 200 else f"{place} answers {status}"
+            return f"{address} gives no answer ({error})"
+        return "" if status == 200 else f"{address} answers {status}"
 
     def roots(self) -> dict[str, list[int]]:
         """Return the first processes of the server and of what is in front of it."""
@@ -245,7 +247,7 @@ class Subject:
         write_file(SNAPSHOT, json.dumps(noted).encode(), 0o600)
         return noted
 
-    def count(self) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """Return what it has used since the last time."""
         with open(SNAPSHOT, encoding="utf-8") as stream:
             before = json.load(stream)
@@ -260,18 +262,18 @@ class Subject:
 
     def _settle(self) -> None:
         """Wait until nothing waits in front of a new request: a tool that ends leaves what it has sent last."""
-        begun = time.monotonic()
+        began = time.monotonic()
         while True:
             started = time.monotonic()
             failed = self._ask_often(SETTLED, self._ask)
             ended = time.monotonic()
             if not failed and ended - started < PROMPT:
                 return
-            if ended - begun > PATIENCE:
+            if ended - began > TIMEOUT:
                 break
         # A machine that is slow is no error.
         if failed:
-            raise SubjectError(f"{PATIENCE} s after the load: {failed[0]}")
+            raise SubjectError(f"{TIMEOUT} s after the load: {failed[0]}")
 
     def _systemd(self, command: list[str]) -> str:
         status, output, said = self.module.run_command(command)
@@ -280,19 +282,19 @@ class Subject:
         return str(output).strip()
 
 
-def describe(app: str, root: str) -> dict[str, Any]:
+def app_info(app: str, root: str) -> dict[str, Any]:
     """Return what runs in an app."""
     home = Home(app, root)
     live = Activation(home, Supervisor(), home.current)
-    places = glob.glob(os.path.join(home.release(home.current), "venv", "lib", "python*", "site-packages"))
-    installed = importlib.metadata.distributions(path=places)
+    folders = glob.glob(os.path.join(home.release(home.current), "venv", "lib", "python*", "site-packages"))
+    installed = importlib.metadata.distributions(path=folders)
     return {
         "command": live.description["program"]["command"],
         "packages": {one.metadata["Name"].lower(): one.version for one in installed},
     }
 
 
-def idle(module: AnsibleModule) -> bool:
+def stop(module: AnsibleModule) -> bool:
     """Stop everything; return whether something ran."""
     supervisor = Supervisor()
     homes = [Home(app, module.params["root"]) for app in module.params["apps"]]
@@ -319,14 +321,14 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["begun", "counted", "idle", "described"]},
+            "state": {"type": "str", "required": True, "choices": ["started", "measured", "stopped", "info"]},
             "apps": {"type": "list", "elements": "str", "default": []},
             "app": {"type": "str"},
             "root": {"type": "path", "default": "/srv/wsgi"},
             "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
             "environment": {"type": "dict", "default": {}},
             "proxied": {"type": "bool", "default": False},
-            "place": {"type": "str", "default": ""},
+            "address": {"type": "str", "default": ""},
             "front": {"type": "str", "default": ""},
             "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
             "host": {"type": "str", "default": "localhost"},
@@ -337,15 +339,15 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False)
     try:
-        if state == "idle":
-            module.exit_json(changed=idle(module))
-        if state == "described":
-            apps = {app: describe(app, module.params["root"]) for app in module.params["apps"]}
+        if state == "stopped":
+            module.exit_json(changed=stop(module))
+        if state == "info":
+            apps = {app: app_info(app, module.params["root"]) for app in module.params["apps"]}
             module.exit_json(changed=False, apps=apps)
         subject = Subject(module)
-        if state == "begun":
-            module.exit_json(changed=True, **subject.begin())
-        module.exit_json(changed=False, **subject.count())
+        if state == "started":
+            module.exit_json(changed=True, **subject.start())
+        module.exit_json(changed=False, **subject.measure())
     except (SubjectError, SupervisorError, ReleaseError, OSError) as error:
         names = [unit["name"] for unit in module.params["units"]]
         said = [

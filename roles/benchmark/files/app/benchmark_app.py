@@ -1,4 +1,4 @@
-"""What the guides measure, as a WSGI application; ``/mixed`` waits and computes."""
+"""What the tutorials measure, as a WSGI application; ``/mixed`` waits and computes."""
 
 import time
 
@@ -9,7 +9,7 @@ LARGE = "Hello World!" * 4_300
 
 
 def bits_of_product(number: int) -> int:
-    """Multiply the numbers below ``number`` one by one, as the guides do, and return the bits of the product."""
+    """Multiply the numbers below ``number`` one by one, as the tutorials do, and return the bits of the product."""
     product = 1
     for factor in range(1, min(number, 20_000)):
         product *= factor

@@ -1,4 +1,4 @@
-# Guide 000, to the letter but for the address.
+# Tutorial 000, to the letter but for the address.
 workers = 16
 bind = "127.0.0.1:18500"
 accesslog = "/tmp/gunicorn_acess.log"

@@ -1,4 +1,4 @@
-"""gevent's own server, as the guide starts it, by the name that the module has now."""
+"""gevent's own server, as the tutorial starts it, by the name that the module has now."""
 
 import sys
 

@@ -1,4 +1,4 @@
-# Guide 001, but for the address, and for what gunicorn does not know any more: debug, logfile, x_forwarded_for_header.
+# Tutorial 001, but for the address, and for options that gunicorn no longer has: debug, logfile, x_forwarded_for_header
 import multiprocessing
 
 import gevent.monkey
