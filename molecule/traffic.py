@@ -112,11 +112,11 @@ def state(host: Host, app: str) -> dict[str, Any]:
     }
 
 
-def ask(hosts: str, **arguments: Any) -> dict[str, dict[str, Any]]:
-    """Call the module `release` on hosts; return what each of them answers."""
+def ask(hosts: str, module: str, **arguments: Any) -> dict[str, dict[str, Any]]:
+    """Call a module for releases on hosts; return what each of them answers."""
     done = subprocess.run(
         [
-            *("ansible", hosts, f"--inventory={INVENTORY}", "--become", "--module-name=baremetal.web.release"),
+            *("ansible", hosts, f"--inventory={INVENTORY}", "--become", f"--module-name=baremetal.web.{module}"),
             f"--args={json.dumps(arguments)}",
         ],
         cwd=PROJECT,

@@ -16,8 +16,8 @@ extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
   answers:
     description: >-
-      The variables of the hosts, in which C(history_answer) is what the module P(baremetal.web.release#module) returned
-      for each app.
+      The variables of the hosts, in which C(history_answer) is what P(baremetal.web.release_info#module) returned for
+      each app.
     type: dict
     required: true
   lines:

@@ -19,7 +19,7 @@ options:
     type: dict
     required: true
   staged:
-    description: What the module M(baremetal.web.release) returned for each app, by name.
+    description: What the module M(baremetal.web.release_stage) returned for each app, by name.
     type: dict
     required: true
   rows:

@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 from ansible.plugins.filter.core import FilterModule
 
-from ansible_collections.baremetal.web.plugins.action.release import server_files
+from ansible_collections.baremetal.web.plugins.action.release_stage import server_files
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import resolve
 from conftest import HOST, LAUNCHER, OWNER, ROOT

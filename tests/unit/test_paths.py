@@ -17,10 +17,10 @@ from test_release_module import Host
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import pending_marker
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._release import fitness, operation, removal, staging
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home
-from ansible_collections.baremetal.web.plugins.module_utils._release import removal, staging
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
-from ansible_collections.baremetal.web.plugins.modules import release as release_module
+from ansible_collections.baremetal.web.plugins.modules import release_abandon
 from conftest import GROUP, NO_HOOKS, A, B, C, Shop, Systemd, hook
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
@@ -105,8 +105,8 @@ def host(
 
     for owner in (app_home, staging, removal):
         monkeypatch.setattr(owner, "BUILD_HOME", str(place / "build"))
-    monkeypatch.setattr(release_module, "Supervisor", lambda: shop.supervisor)
-    monkeypatch.setattr(removal, "Supervisor", lambda: shop.supervisor)
+    for owner in (fitness, operation, release_abandon, removal):
+        monkeypatch.setattr(owner, "Supervisor", lambda: shop.supervisor)
     monkeypatch.setattr(removal, "LOGS", shop.supervisor.log_directory)
     monkeypatch.setattr(pending_marker, "DIRECTORY", str(place / "marks"))
     monkeypatch.setattr(staging.venv, "install", install)

@@ -24,7 +24,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.baremetal.web.plugins.action.release import ActionModule
+from ansible_collections.baremetal.web.plugins.action.release_stage import ActionModule
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.lookup import template
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import SERVER_LOCK
@@ -61,6 +61,7 @@ def valid_args(action: str) -> frozenset[str]:
     return load("action", action).ActionModule._VALID_ARGS
 
 
+INFO = "release_stage_info"
 MODULES, FILTERS, LOOKUPS, ACTIONS = (names(kind) for kind in ("modules", "filter", "lookup", "action"))
 
 
@@ -202,17 +203,18 @@ def walk(options: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from walk(option.get("options") or {})
 
 
-class Release(ActionModule):
-    """The action with a recorder in place of the connection: what the host would be asked, and its answers."""
+class Recorder(ActionBase):
+    """An action with a recorder in place of the connection: what the host would be asked, and its answers."""
 
-    def __init__(self, args: dict[str, Any], check_mode: bool, **answer: Any):
+    def __init__(self, action: str, args: dict[str, Any], check_mode: bool = False, **answer: Any):
         self._task = SimpleNamespace(
-            args=args, check_mode=check_mode, async_val=0, action="baremetal.web.release", diff=False, delegate_to=None
+            args=args, check_mode=check_mode, async_val=0, action=action, diff=False, delegate_to=None
         )
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
         self._supports_check_mode, self._supports_async = True, False
         nothing = {"current": "", "current_version": "", "complete": False, "settled": False, "moved": False}
         self.answer = {"changed": False, **nothing, "slots": {}, "environment_names": [], "lacking": [], **answer}
+        self.modules: list[str] = []
         self.asked: list[dict[str, Any]] = []
         self.uploaded: list[str] = []
 
@@ -220,9 +222,9 @@ class Release(ActionModule):
         return False
 
     def _execute_module(self, module_name: str = "", module_args: Any = None, **_more: Any) -> dict[str, Any]:
-        assert module_name == "baremetal.web.release"
+        self.modules.append((module_name or self._task.action).removeprefix("baremetal.web."))
         self.asked.append(json.loads(json.dumps(module_args)))
-        if module_args["phase"] != "inspect":
+        if self.modules[-1] != INFO:
             return {"changed": True}
         return {"release": module_args["release"], **self.answer}
 
@@ -232,6 +234,10 @@ class Release(ActionModule):
             with tarfile.open(f"{directory}/{name}") as archive:
                 self.uploaded += archive.getnames()
         return f"/remote/{name}"
+
+
+class Release(Recorder, ActionModule):
+    """The action that stages."""
 
 
 @pytest.fixture
@@ -261,7 +267,8 @@ def action(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         args = {"socket_group": "www-data", "uv": "/opt/uv", "index_url": "https://me:hunter2@pypi.example/"}
         args |= proxy or {}
         resolved = resolve([app], **host)["apps"][0]
-        release = Release({"app": resolved, "config": "workers = 1\n", **args}, check_mode, **(answer or {}))
+        args = {"app": resolved, "config": "workers = 1\n", **args}
+        release = Release("baremetal.web.release_stage", args, check_mode, **(answer or {}))
         release.result = release.run(task_vars={})
         return release
 
@@ -295,7 +302,7 @@ def wanted(release: Release) -> str:
 
 def test_a_host_that_has_everything_is_asked_once_and_sent_nothing(action: Callable[..., Release]) -> None:
     release = action(answer={"settled": True, "complete": True})
-    assert [call["phase"] for call in release.asked] == ["inspect"]
+    assert release.modules == [INFO]
     assert not release.result["changed"]
     assert release.uploaded == []
 
@@ -313,7 +320,7 @@ def test_a_proxy_reaches_the_installation_and_is_no_part_of_a_release(action: Ca
 def test_a_host_that_lacks_the_release_is_sent_its_parts(action: Callable[..., Release]) -> None:
     release = action()
     inspect_call, build_call = release.asked
-    assert build_call["phase"] == "build"
+    assert release.modules == [INFO, "release_stage"]
     assert build_call["release"] == inspect_call["release"]
     assert build_call["archive"] == "/remote/source.tar.gz"
     assert release.uploaded == ["requirements.txt", "shop.py"]
@@ -323,7 +330,7 @@ def test_a_host_that_lacks_the_release_is_sent_its_parts(action: Callable[..., R
 
 def test_a_release_that_is_staged_already_is_not_sent_again(action: Callable[..., Release]) -> None:
     release = action(answer={"complete": True})
-    assert [call["phase"] for call in release.asked] == ["inspect", "build"]
+    assert release.modules == [INFO, "release_stage"]
     assert release.uploaded == []
 
 
@@ -338,18 +345,20 @@ def test_a_host_that_cannot_be_asked_is_asked_no_more(action: Callable[..., Rele
 
 
 def test_every_step_tells_the_host_who_does_it_and_in_which_run(action: Callable[..., Release]) -> None:
-    calls = [*action().asked, *action().asked]
-    calls += [step({"phase": phase, "name": "shop"}) for phase in ("activate", "rollback", "abandon", "hooks", "lock")]
+    calls = [action().asked[1], action().asked[1]]
+    calls += [step(f"release_{name}") for name in ("activate", "rollback", "abandon", "hooks", "lock")]
     assert len({(call["by"], call["run"]) for call in calls}) == 1
     assert "@" in calls[0]["by"]
     assert calls[0]["run"]
 
 
-def step(args: dict[str, Any]) -> dict[str, Any]:
+def step(name: str) -> dict[str, Any]:
     """Return what the host is asked at another step than staging."""
-    release = Release(args, False)
-    release.run(task_vars={})
-    (call,) = release.asked
+    action = importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule
+    called = type("Called", (Recorder, action), {})(f"baremetal.web.{name}", {"name": "shop"})
+    called.run(task_vars={})
+    assert called.modules == [name]
+    (call,) = called.asked
     return call
 
 
@@ -389,7 +398,7 @@ def test_check_mode_shows_from_what_to_what_an_app_would_go_and_activates_nothin
         programs=[{"name": "mailer", "command": "mail"}],
         hooks={"migrate": [{"name": "schema", "command": "x"}]},
     )
-    assert [call["phase"] for call in release.asked] == ["inspect"]
+    assert release.modules == [INFO]
     assert release.result["changed"]
     assert release.result["diff"]["before"].splitlines() == [f"release {live} (version 1.0)", f"program shop-{live}"]
     new = wanted(release)
@@ -470,8 +479,10 @@ def test_the_host_is_not_told_where_the_source_is_for_its_address_may_hold_a_pas
 def test_no_secret_is_in_an_argument_that_the_host_logs(
     action: Callable[..., Release], argument_spec: Callable[[str], dict[str, Any]]
 ) -> None:
-    spec = argument_spec("release")["argument_spec"]
-    for call in action(environment={"PASSWORD": "correct-horse"}).asked:
+    release = action(environment={"PASSWORD": "correct-horse"})
+    assert release.modules == [INFO, "release_stage"]
+    for module, call in zip(release.modules, release.asked, strict=True):
+        spec = argument_spec(module)["argument_spec"]
         logged = json.dumps({name: value for name, value in call.items() if not spec.get(name, {}).get("no_log")})
         assert "correct-horse" not in logged
         assert "hunter2" not in logged

@@ -1,4 +1,4 @@
-"""The module release: what each step does on a host, what it refuses and says, and what it leaves behind."""
+"""The modules for releases: what each step does on a host, what it refuses and says, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
-from ansible_collections.baremetal.web.plugins.module_utils._release import staging
+from ansible_collections.baremetal.web.plugins.module_utils._release import fitness, operation, staging
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import (
@@ -32,10 +33,26 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.hooks impor
     MOMENTS,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
-from ansible_collections.baremetal.web.plugins.modules import release as module
+from ansible_collections.baremetal.web.plugins.modules import release_abandon
 from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook, wait_until
 
 Answer = dict[str, Any]
+
+
+NAME, RUN = ("name",), ("by", "run")
+# The module of each step, and which of the arguments it takes that all steps of a test have in common.
+STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "inspect": ("release_stage_info", ()),
+    "build": ("release_stage", RUN),
+    "told": ("release_proxy_synced", NAME),
+    "hooks": ("release_hooks", NAME + RUN),
+    "activate": ("release_activate", NAME + RUN),
+    "abandon": ("release_abandon", NAME + RUN),
+    "rollback": ("release_rollback", NAME + RUN),
+    "lock": ("release_lock", NAME + RUN),
+    "unlock": ("release_lock", NAME + RUN),
+    "history": ("release_info", NAME),
+}
 
 
 class Host:
@@ -49,9 +66,13 @@ class Host:
         with tarfile.open(self.archive, "w:gz") as tar:
             tar.addfile(tarfile.TarInfo("shop.py"), io.BytesIO())
 
-    def __call__(self, phase: str, check_mode: bool = False, **arguments: Any) -> Answer:
-        common = {"name": "shop", "root": os.path.dirname(self.home.path), "by": "me@here", "run": "this"}
-        return self.run_module("release", {**common, "phase": phase, **arguments}, check_mode)
+    def __call__(self, step: str, check_mode: bool = False, **arguments: Any) -> Answer:
+        module, taken = STEPS[step]
+        common = {"name": "shop", "by": "me@here", "run": "this"}
+        given = {"root": os.path.dirname(self.home.path), **{key: common[key] for key in taken}}
+        if step == "unlock":
+            given["state"] = "absent"
+        return self.run_module(module, {**given, **arguments}, check_mode)
 
     def asked(self, release: str, version: str, changes: dict[str, Any]) -> dict[str, Any]:
         """Return what the action tells of an app to stage."""
@@ -71,20 +92,20 @@ class Host:
         }
         environment = base64.b64encode(json.dumps(changes.get("environment", {})).encode()).decode()
         manifest = {"app": "shop", "version": version, "commit": "", "description": described}
-        return {"app": app, "socket_group": GROUP, "release": release, "environment": environment, "manifest": manifest}
+        return {"app": app, "release": release, "environment": environment, "manifest": manifest}
 
-    def inspect(self, release: str, version: str = "", **changes: Any) -> Answer:
-        return self("inspect", **self.asked(release, version, changes))
+    def inspect(self, release: str, version: str = "", check_mode: bool = False, **changes: Any) -> Answer:
+        return self("inspect", check_mode, **self.asked(release, version, changes))
 
     def stage(
         self, release: str, version: str = "", run: str = "this", redeploy: bool = False, **changes: Any
     ) -> Answer:
-        asked = {**self.asked(release, version, changes), "run": run, "redeploy": redeploy}
-        before = self("inspect", **asked)
+        asked = self.asked(release, version, changes)
+        before = self("inspect", redeploy=redeploy, **asked)
         assert not before["failed"]
         if before["settled"]:
             return before
-        asked["release"] = before["release"]
+        asked.update(release=before["release"], socket_group=GROUP, run=run)
         if not before["complete"]:
             asked.update(archive=str(self.archive), files={staging.SERVER_LOCK: ""})
         return self("build", **asked)
@@ -112,7 +133,8 @@ def host(shop: Shop, run_module: Callable[..., Answer], tmp_path: Path, monkeypa
     def install(path: str, *_arguments: Any, unit: Unit, **_options: Any) -> None:
         os.makedirs(os.path.join(unit.binds[path], "lib", "python3.12", "site-packages"))
 
-    monkeypatch.setattr(module, "Supervisor", lambda: shop.supervisor)
+    for owner in (fitness, operation, release_abandon):
+        monkeypatch.setattr(owner, "Supervisor", lambda: shop.supervisor)
     monkeypatch.setattr(staging, "BUILD_HOME", str(tmp_path / "build"))
     monkeypatch.setattr(staging.venv, "install", install)
     monkeypatch.setattr(staging.venv, "find_interpreter", lambda _version: sys.executable)
@@ -325,9 +347,14 @@ def test_a_bug_in_an_activation_is_told_and_the_lock_is_given_up(host: Host, mon
 
 
 def test_a_host_without_the_app_is_told_so(host: Host) -> None:
-    for phase, more in (("activate", {"release": A}), ("rollback", {}), ("lock", {"reason": "x"}), ("hooks", {})):
-        answer = host(phase, name="other", **({"hooks": "migrate", "release": A} if phase == "hooks" else more))
-        assert answer["failed"], phase
+    hooks_of_a = {"hooks": "migrate", "release": A}
+    for step, more in (
+        ("activate", {"release": A}),
+        ("rollback", {}),
+        ("lock", {"reason": "x"}),
+        ("hooks", hooks_of_a),
+    ):
+        assert host(step, name="other", **more)["failed"], step
     assert "no app other" in host("rollback", name="other")["msg"]
 
 
@@ -785,14 +812,14 @@ def test_the_history_is_told_newest_last(host: Host) -> None:
 def test_check_mode_tells_of_a_change_and_makes_none(host: Host) -> None:
     host.ready(A, B)
     before = host.shop.picture()
-    for phase, changed, arguments in (
+    for step, changed, arguments in (
         ("activate", True, {"release": A}),
         ("hooks", True, {"release": A, "hooks": "migrate"}),
         ("abandon", True, {"release": A}),
         ("lock", True, {"reason": "x"}),
         ("unlock", False, {}),
     ):
-        assert host(phase, check_mode=True, **arguments)["changed"] is changed, phase
+        assert host(step, check_mode=True, **arguments)["changed"] is changed, step
     answer = host("rollback", check_mode=True)
     assert (answer["release"], answer["previous"], answer["changed"]) == (A, B, True)
     assert answer["diff"]["before"] == f"release {B} (version 2.0)\n"
@@ -806,10 +833,6 @@ def test_check_mode_on_a_host_without_supervisord_tells_of_a_first_release(
 ) -> None:
     answer = host("inspect", check_mode=True, **{**host.asked(A, "", {}), "root": str(tmp_path / "no-such-place")})
     assert (answer["failed"], answer["release"], answer["settled"]) == (False, A, False)
-
-
-def test_a_step_of_the_action_alone_is_refused(host: Host) -> None:
-    assert "phase stage is one of the action" in host("stage")["msg"]
 
 
 # What somebody else has done meanwhile, and what is withdrawn.
@@ -852,14 +875,14 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
 
         def controllers(self) -> frozenset[str]:
             if self.offered is None:
-                raise module.SupervisorError("there is no supervisord yet")
+                raise SupervisorError("there is no supervisord yet")
             return self.offered
 
         def can_mount(self) -> bool:
             return True
 
-    monkeypatch.setattr(module, "Supervisor", Supervisor)
-    monkeypatch.setattr(module, "host_controllers", set)
+    monkeypatch.setattr(fitness, "Supervisor", Supervisor)
+    monkeypatch.setattr(fitness, "host_controllers", set)
     before = host.shop.picture()
     word, controller = ("memory", "memory") if "limits" in change else ("processes", "pids")
     for offered in (frozenset({"cpu"}), None):
@@ -870,7 +893,7 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
         assert f"no controller {controller}" in answer["msg"]
         assert "leave the limit out" in answer["msg"]
         assert host.shop.picture() == before
-    monkeypatch.setattr(module, "host_controllers", lambda: {"memory", "pids"})
+    monkeypatch.setattr(fitness, "host_controllers", lambda: {"memory", "pids"})
     assert not host.inspect(A, **change)["failed"]
     Supervisor.offered = frozenset({"memory", "pids"})
     assert not host.inspect(A, **change)["failed"]
@@ -880,7 +903,7 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
 def test_a_host_that_cannot_mount_refuses_a_tmp_of_the_apps_own_before_anything_is_made(
     host: Host, monkeypatch: pytest.MonkeyPatch, check_mode: bool
 ) -> None:
-    monkeypatch.setattr(module, "mount_problem", lambda: "unshare: Operation not permitted")
+    monkeypatch.setattr(fitness, "mount_problem", lambda: "unshare: Operation not permitted")
     before = host.shop.picture()
     answer = host.inspect(A, private_tmp=True, check_mode=check_mode)
     assert answer["failed"]
@@ -894,7 +917,7 @@ def test_a_host_that_cannot_mount_refuses_a_tmp_of_the_apps_own_before_anything_
 def test_a_supervisord_that_may_not_mount_yet_is_brought_up_to_date_first(
     host: Host, monkeypatch: pytest.MonkeyPatch, private: bool
 ) -> None:
-    monkeypatch.setattr(module, "mount_problem", lambda: "")
+    monkeypatch.setattr(fitness, "mount_problem", lambda: "")
     monkeypatch.setattr(host.shop.supervisor, "can_mount", lambda: False)
     answer = host.inspect(A, private_tmp=private)
     assert answer["failed"]

@@ -191,7 +191,7 @@ def test_a_release_that_failed_is_kept_for_a_look_when_asked_for_and_never_goes_
         (release, _, _), kept = complaints(output)[name(host)], state(host, "stamped")
         assert set(kept.pop("releases").split()) == {*former.pop("releases").split(), release}
         assert kept == former
-        answer = ask(name(host), name="stamped", phase="rollback", to=release)[name(host)]
+        answer = ask(name(host), "release_rollback", name="stamped", to=release)[name(host)]
         assert "was never healthy" in answer["msg"]
 
 

@@ -95,7 +95,7 @@ def answer(host: Host, client: Host) -> dict[str, Any]:
 
 def rollback() -> dict[str, dict[str, Any]]:
     """Go back, or forward again, on all hosts; return what each says."""
-    return ask("wsgi", name=APP, phase="rollback")
+    return ask("wsgi", "release_rollback", name=APP)
 
 
 def test_releases_and_rollbacks_and_changes_of_the_server_lose_no_request(hosts: list[Host], client: Host) -> None:
@@ -173,7 +173,7 @@ def kill_again_and_again(host: Host, client: Host, seed: int) -> str:
         lock = host.run("cat %s/lock.json", home).stdout
         assert not lock or json.loads(lock)["expires"] > time.time(), about
         if lock:
-            ask(name(host), name=APP, phase="unlock")
+            ask(name(host), "release_lock", name=APP, state="absent")
         ended["killed, new" if was_killed and new else "killed, old" if was_killed else "not killed"] += 1
     return f"{name(host)}, seed {seed}: {dict(ended)}; a whole run took {lasted:.1f} s"
 

@@ -29,6 +29,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
     render_program,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
+from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import endpoint_of
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     MUTEX_SECONDS,
     RELEASE,
@@ -131,8 +132,7 @@ class Activation:
     @property
     def endpoint(self) -> dict[str, Any]:
         """Return the protocol and the port by which a web server reaches it."""
-        # Releases of former versions of this collection have none.
-        return self.description.get("endpoint", {"protocol": "http", "port": 0})
+        return endpoint_of(self.description)
 
     @property
     def place(self) -> str:

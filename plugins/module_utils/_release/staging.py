@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import copy
 import glob
 import hashlib
 import json
@@ -81,6 +83,13 @@ def unpack(archive: str, target: str) -> None:
 def account_variables(user: str) -> dict[str, str]:
     """Return the variables that name an account; supervisord and systemd would leave those of root."""
     return {"USER": user, "LOGNAME": user, "SHELL": "/bin/sh"}
+
+
+def with_environment(app: dict[str, Any], encoded: str) -> dict[str, Any]:
+    """Return a copy of an app with its variables: Ansible shows the parameters of a module that is run with -vvv."""
+    copied = copy.deepcopy(app)
+    copied["program"]["environment"] = json.loads(base64.b64decode(encoded))
+    return copied
 
 
 def read_environment(path: str) -> dict[str, str]:

@@ -1,20 +1,18 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action: the controller's part of a release; the host's part is the module of the same name."""
+"""Action: stage a release. The controller's part; the host's are the modules release_stage_info and release_stage."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
 import json
 import os
-import socket
 from typing import Any
 
-from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
@@ -31,18 +29,16 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import
     open_app,
     wants_packages,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.release_actions import LOCK, this_run
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads import UploadingAction
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import probed_name
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Wheelhouse
 
 FILES = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files")
-# What the action alone needs.
-OWN = ("config", "uv", "index_url", "wheelhouse", "redeploy")
-PASSED = (
-    *("name", "root", "phase", "app", "socket_group", "release", "current", "hooks", "run_once", "to", "force"),
-    *("withdraw", "reason", "lock_wait", "lock_seconds", "lines", "proxy_url", "no_proxy"),
-)
+# The action reads these.
+OWN = ("config", "uv", "wheelhouse", "redeploy")
+PASSED = ("app", "root", "socket_group", *LOCK, "index_url", "proxy_url", "no_proxy")
 
 
 def description(app: dict[str, Any], uv: str) -> dict[str, Any]:
@@ -94,19 +90,14 @@ def _unread(name: str, error: AnsibleError) -> str:
 
 
 class ActionModule(UploadingAction):
-    """Stage: ask what the host has, and upload only what it lacks. Other phases: say who and which run it is."""
+    """Ask what the host has, and upload only what it lacks."""
 
     _VALID_ARGS = frozenset((*OWN, *PASSED))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         args = {key: value for key, value in self._task.args.items() if value is not None}
-        args["by"] = f"{getpass.getuser()}@{socket.gethostname()}"
-        # Ansible makes it for each run, and all of a run's processes share it.
-        args["run"] = os.path.basename(constants.DEFAULT_LOCAL_TMP)
-        if args.get("phase", "stage") != "stage":
-            return self._call(args, task_vars)
-        return self._stage(args, task_vars)
+        return self._stage({**args, **this_run()}, task_vars)
 
     def _stage(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         own = {key: args.pop(key, None) for key in OWN}
@@ -142,19 +133,18 @@ class ActionModule(UploadingAction):
             app["program"]["environment"] = {}
             app.update(build_user=BUILD_USER, uv=own["uv"])
             wanted = {
-                **args,
                 "app": app,
                 "release": identity,
                 # Encoded, so that censoring a short value does not censor every message that has it.
                 "environment": base64.b64encode(json.dumps(environment).encode()).decode(),
-                "index_url": own["index_url"],
-                "redeploy": bool(own["redeploy"]),
                 "manifest": about,
+                **({"root": args["root"]} if "root" in args else {}),
             }
             house = Wheelhouse(own["wheelhouse"]) if own["wheelhouse"] else None
             if house:
                 wanted["wheels"] = house.wanted(lock, requirements.get(REQUIREMENTS, ""))
-            before = self._call({**wanted, "phase": "inspect"}, task_vars)
+            redeploy = boolean(own["redeploy"] or False)
+            before = self._call("release_stage_info", {**wanted, "redeploy": redeploy}, task_vars)
             if before.get("failed"):
                 return before
             answer = {
@@ -171,7 +161,7 @@ class ActionModule(UploadingAction):
                 return {**answer, "changed": False}
             if self._task.check_mode:
                 return {**answer, "changed": True, "diff": self._plan(app, before, answer)}
-            wanted["release"] = before["release"]
+            wanted = {**args, **wanted, "release": before["release"]}
             if not before["complete"]:
                 wanted.update(
                     files=files,
@@ -179,7 +169,7 @@ class ActionModule(UploadingAction):
                 )
                 if house and (lacking := before["lacking"]):
                     wanted["wheels_archive"] = self._upload(lambda path: house.pack(lacking, path), "wheels.tar")
-            return {**answer, **self._call({**wanted, "phase": "build"}, task_vars)}
+            return {**answer, **self._call("release_stage", wanted, task_vars)}
 
     def _plan(self, app: dict[str, Any], before: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
         """Show from what to what the app would go, and what would restart."""
@@ -211,5 +201,5 @@ class ActionModule(UploadingAction):
             Display().warning(f"app {app['name']}: {sentence}")
         return found.files()
 
-    def _call(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name="baremetal.web.release", module_args=args, task_vars=task_vars)
+    def _call(self, module: str, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._execute_module(module_name=f"baremetal.web.{module}", module_args=args, task_vars=task_vars)
