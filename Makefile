@@ -52,8 +52,8 @@ matrix: root $(VENV)/installed ## every scenario on every platform, three fleets
 vm: root $(VENV)/installed ## the stack on a virtual machine with SELinux enforcing (TEST_VM_IMAGE=…, else a stand-in)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test --scenario-name vm
 
-build: $(VENV)/installed ## the collection's artifact, into build/
-	@$(VENV)/bin/ansible-galaxy collection build --force --output-path build
+build: $(VENV)/installed ## the collection's artifact, into build/ (ADDRESS=https://…: the repository that publishes it)
+	@$(RUN) tools.artifact $(ADDRESS)
 
 lock: $(VENV)/installed ## make every lock file anew from its .in file
 	@sh tools/lock.sh
