@@ -59,6 +59,7 @@ SCENARIOS = (
 )
 # Three keep two cores busy, because scenarios wait for probes and timeouts; the hosts of four are too many for inotify.
 ROWS = 3
+WORKFLOWS = (".github/workflows/ci.yml", ".github/workflows/release.yml")
 PRINTING = threading.Lock()
 
 
@@ -89,9 +90,7 @@ GROUPS: dict[str, list[Check]] = {
         Check("ansible-lint", ("ansible-lint", "--offline")),
         Check("ruff check", ("ruff", "check")),
         Check("ruff format", ("ruff", "format", "--check")),
-        Check(
-            "workflow", ("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
-        ),
+        Check("workflows", ("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)),
     ],
     "sanity": [Check("ansible-test sanity", (PYTHON, "-m", "tools.sanity"))],
     "unit": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from tools import cores, sanity
+from tools import artifact, cores, sanity
 from tools.fleet import images
 
 LOCK = ROOT / "requirements-dev.txt"
@@ -53,18 +54,24 @@ def locked_cores() -> dict[str, str]:
     return {side: version for version, side in found}
 
 
-def test_ci_runs_the_unit_tests_on_every_ansible_core_that_is_supported() -> None:
+def test_ci_runs_the_unit_tests_on_every_ansible_core_with_its_oldest_and_newest_python() -> None:
     oldest = load("meta/runtime.yml")["requires_ansible"].removeprefix(">=").removesuffix(".0")
     jobs = load(".github/workflows/ci.yml")["jobs"]
     legs = jobs["unit"]["strategy"]["matrix"]["include"]
     locked = locked_cores()
-    ran = [leg["core"] or locked["<" if leg["python"] == "3.11" else ">="] for leg in legs]
-    assert sorted(ran) == sorted(cores.CORES)
-    for leg, core in zip(legs, ran, strict=True):
-        first, last = cores.CORES[core]
-        assert first <= int(leg["python"].partition(".")[2]) <= last
+    ran: dict[str, set[int]] = {}
+    for leg in legs:
+        core = leg["core"] or locked["<" if leg["python"] == "3.11" else ">="]
+        ran.setdefault(core, set()).add(int(leg["python"].partition(".")[2]))
+    assert sorted(ran) == sorted([*cores.CORES, "devel"])
+    for core, (first, last) in cores.CORES.items():
+        assert {max(first, cores.LEAST_PYTHON), last} <= ran[core] <= {*range(first, last + 1)}
     assert next(iter(cores.CORES)) == oldest
     assert {leg["core"] for leg in jobs["scenarios"]["strategy"]["matrix"]["include"]} == {oldest}
+
+
+def test_only_the_next_ansible_core_may_fail() -> None:
+    assert load(".github/workflows/ci.yml")["jobs"]["unit"]["continue-on-error"] == "${{ matrix.core == 'devel' }}"
 
 
 def test_each_ansible_core_has_a_lock_and_a_row_of_the_documentation() -> None:
@@ -115,3 +122,46 @@ def test_sanity_hands_the_settings_of_pip_on(tmp_path: Path, monkeypatch: pytest
     command = [sys.executable, "-m", "pip", "config", "list"]
     read = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert {f"global.{name}={value!r}" for name, value in wanted.items()} <= set(read)
+
+
+def test_no_address_stands_in_the_metadata_and_the_publisher_gives_its_own() -> None:
+    text = (ROOT / "galaxy.yml").read_text()
+    assert not {"repository", "homepage", "documentation", "issues"} & set(yaml.safe_load(text))
+    published = yaml.safe_load(text + artifact.addresses("https://forge.example.org/web/baremetal"))
+    assert published["repository"] == published["homepage"] == "https://forge.example.org/web/baremetal"
+    assert published["issues"] == "https://forge.example.org/web/baremetal/issues"
+    assert published["documentation"] == "https://forge.example.org/web/baremetal/tree/main/docs"
+
+
+@pytest.mark.parametrize("address", ["forge.example.org/web", "http://forge.example.org/web", "https://forge/a b"])
+def test_an_artifact_is_not_built_with_what_is_no_address(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert artifact.main([address]) == 2
+    assert f"{address} is no https address" in capsys.readouterr().err
+
+
+def test_a_release_is_checked_and_signed_before_it_is_drafted() -> None:
+    names = [step["name"] for step in load(".github/workflows/release.yml")["jobs"]["release"]["steps"]]
+    wanted = ["Build the artifact", "Check it as a registry does", "Sign MANIFEST.json", "Draft the release"]
+    assert names[-4:] == wanted
+
+
+def test_a_signature_of_the_release_is_what_ansible_galaxy_verifies(tmp_path: Path) -> None:
+    """Run the signing step with a key made here, on a stand-in for the artifact."""
+    if not shutil.which("gpg"):
+        pytest.skip("no gpg")
+    steps = load(".github/workflows/release.yml")["jobs"]["release"]["steps"]
+    (step,) = [step for step in steps if step["name"] == "Sign MANIFEST.json"]
+    (home := tmp_path / "home").mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "a secret"]
+    subprocess.run([*gpg, "--quick-generate-key", "Publisher", "ed25519", "sign"], check=True, capture_output=True)
+    key = subprocess.run([*gpg, "--armor", "--export-secret-keys"], check=True, capture_output=True, text=True).stdout
+    (tmp_path / "MANIFEST.json").write_text("{}\n")
+    (tmp_path / "build").mkdir()
+    subprocess.run(["tar", "-czf", "build/baremetal-web-0.0.1.tar.gz", "MANIFEST.json"], cwd=tmp_path, check=True)
+    secrets = {"SIGNING_KEY": key, "SIGNING_PASSPHRASE": "a secret", "TAG": "0.0.1"}
+    subprocess.run(["bash", "-ec", step["run"]], cwd=tmp_path, env={**os.environ, **secrets}, check=True)
+    verify = [*gpg, "--verify", tmp_path / "build" / "baremetal-web-0.0.1.asc", tmp_path / "MANIFEST.json"]
+    assert subprocess.run(verify, check=False, capture_output=True).returncode == 0
+    (tmp_path / "MANIFEST.json").write_text("{ }\n")
+    assert subprocess.run(verify, check=False, capture_output=True).returncode != 0
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
