@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import usage
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
 from ansible_collections.baremetal.web.roles.benchmark.filter_plugins.benchmark_plan import benchmark_plan
 from ansible_collections.baremetal.web.roles.benchmark.lib.plan import Plan, PlanError, Settings, document
@@ -30,7 +29,7 @@ from ansible_collections.baremetal.web.roles.benchmark.library.benchmark_load im
     read_wrk,
     send,
 )
-from conftest import ROOT
+from conftest import ROOT, run_ansible
 
 ROLE = ROOT / "roles" / "benchmark"
 TABLES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
@@ -317,10 +316,10 @@ def test_the_use_of_a_process_is_that_of_its_children_too(tmp_path: Path) -> Non
     ) as process:
         assert process.stdout
         process.stdout.readline()
-        assert 0.3 <= usage.cpu_seconds([process.pid]) < 3
-        assert usage.memory_bytes([process.pid]) > 1_000_000
+        assert 0.3 <= benchmark_subject.cpu_seconds([process.pid]) < 3
+        assert benchmark_subject.memory_bytes([process.pid]) > 1_000_000
         process.communicate(b"\n")
-    assert usage.cpu_seconds([process.pid]) == 0
+    assert benchmark_subject.cpu_seconds([process.pid]) == 0
 
 
 class TestASubject:
@@ -382,3 +381,14 @@ class TestASubject:
         monkeypatch.setattr(subject, "roots", lambda: {"server": [1], "proxy": []})
         with pytest.raises(benchmark_subject.SubjectError, match=f"{front} gives no answer"):
             subject.start()
+
+
+def test_the_role_refuses_to_run_outside_of_its_playbook(tmp_path: Path) -> None:
+    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["baremetal.web.benchmark"]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    with pytest.raises(AssertionError, match=r"runs in the playbook baremetal\.web\.benchmark only"):
+        run_ansible(tmp_path, "playbook", "play.yml")
+
+
+def test_nothing_that_only_the_benchmark_uses_stands_in_plugins() -> None:
+    assert [path for path in (ROOT / "plugins").rglob("*benchmark*") if path.suffix != ".pyc"] == []

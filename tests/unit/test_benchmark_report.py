@@ -21,7 +21,10 @@ from ansible.errors import AnsibleError
 from ansible_collections.baremetal.web.roles.benchmark.action_plugins.benchmark_report import ActionModule
 from ansible_collections.baremetal.web.roles.benchmark.lib import charts
 from ansible_collections.baremetal.web.roles.benchmark.lib import report as benchmark_report
-from ansible_collections.baremetal.web.roles.benchmark.lib.figures import Figures, Key, Spread, problems
+from ansible_collections.baremetal.web.roles.benchmark.lib.answer import answer
+from ansible_collections.baremetal.web.roles.benchmark.lib.answer import goals as goals_of
+from ansible_collections.baremetal.web.roles.benchmark.lib.figures import Figures, Key, Spread
+from ansible_collections.baremetal.web.roles.benchmark.lib.problems import problems
 from conftest import ROOT
 
 ROUNDS = (0.9, 1.0, 1.2)
@@ -131,7 +134,7 @@ def best(data: dict[str, Any], workload: str = "hello", patched: bool = True) ->
 
 
 def goals(data: dict[str, Any]) -> list[bool | None]:
-    return [goal.reached for goal in Figures(data).goals]
+    return [goal.reached for goal in goals_of(Figures(data))]
 
 
 # What the figures say
@@ -195,9 +198,9 @@ def test_a_subject_that_lacks_a_round_is_never_the_best_and_shows_it(data: dict[
 def test_what_is_not_the_best_for_want_of_a_round_is_no_limit_and_reaches_no_goal(data: dict[str, Any]) -> None:
     crashed("default")(data)
     assert goals(data)[2:4] == [False, False]
-    assert "rounds missing" in Figures(data).goals[2].note
+    assert "rounds missing" in goals_of(Figures(data))[2].note
     data["missing"].append({"subject": "nginx-return", "access": "direct", "round": 1, "why": "it has ended"})
-    assert "nginx answering by itself" not in Figures(data).answer[2]
+    assert "nginx answering by itself" not in answer(Figures(data))[2]
 
 
 @pytest.mark.parametrize("latency", [None, 0.0], ids=["", "older data"])
@@ -258,8 +261,8 @@ def test_a_claim_stands_beside_what_was_measured_in_the_same_way(data: dict[str,
 def test_the_goals_go_by_ratios_and_need_answers_without_an_error(data: dict[str, Any]) -> None:
     # hello best 3 times, io best 3 times of 5; default 1.5 times, of 3; then 0.5 of the best, three times; the hop
     assert goals(data) == [True, False, True, False, False, False, False, True]
-    assert Figures(data).goals[0].measured == "3.00 times, p99 0.333 times"
-    assert "of the best that does not: 0.732 times" in Figures(data).goals[4].note
+    assert goals_of(Figures(data))[0].measured == "3.00 times, p99 0.333 times"
+    assert "of the best that does not: 0.732 times" in goals_of(Figures(data))[4].note
     runs_of(data, subject="default", workload="hello", connections=100)[0]["errors"]["status"] = 3
     assert goals(data)[2] is False
 
@@ -270,7 +273,7 @@ def test_a_goal_without_its_figures_is_not_measured(data: dict[str, Any]) -> Non
 
 
 def test_the_answer_is_three_sentences(data: dict[str, Any]) -> None:
-    choice, comparison, distance = Figures(data).answer
+    choice, comparison, distance = answer(Figures(data))
     assert choice.startswith("Choose gevent for constant (9,000 requests/s, p99 11.1 ms), hello (6,000 ")
     assert "where nothing may patch the app's world, as gevent does, gthread-2x64 for constant" in choice
     assert "on hello the untouched default gives 1.50 times the requests/s at 0.667 times the p99" in comparison
@@ -289,7 +292,7 @@ def test_a_rate_that_the_tool_may_have_held_back_is_marked(
     for one, cpu in zip(runs_of(data, subject="nginx-return"), busy, strict=True):
         one["client_cpu"] = cpu
     least = "at least " if marked else ""
-    assert f"nginx answering by itself gives {least}90,000 requests/s, 10.0 times" in Figures(data).answer[2]
+    assert f"nginx answering by itself gives {least}90,000 requests/s, 10.0 times" in answer(Figures(data))[2]
     text = benchmark_report.page(Figures(data))
     assert re.findall(r'<td class="n">≥ ([\d,]+)', text) == (["90,000"] if marked else [])
 
@@ -299,8 +302,8 @@ def test_the_hop_is_compared_with_what_is_asked_as_often(data: dict[str, Any]) -
     for workload, proxy in (("constant", 0.16), ("hello", 0.01)):
         data["runs"] += rounds("hop-app", workload, 5000, cpu_seconds={"server": 1, "proxy": proxy * 5})
     figures = Figures(data)
-    assert "0.125 times the least before an app (0.160)" in figures.answer[2]
-    assert figures.goals[-1].what == "CPU of the proxy for the default, against the least before an app"
+    assert "0.125 times the least before an app (0.160)" in answer(figures)[2]
+    assert goals_of(figures)[-1].what == "CPU of the proxy for the default, against the least before an app"
     assert problems(data) == []
 
 
@@ -319,7 +322,7 @@ def test_settings_of_nginx_have_their_charts_and_are_compared_with_nothing_else(
 
 def test_the_answer_names_nothing_when_there_is_nothing_to_name(data: dict[str, Any]) -> None:
     data["runs"] = []
-    choice, comparison, distance = Figures(data).answer
+    choice, comparison, distance = answer(Figures(data))
     assert "none is to be chosen" in choice
     assert "Nothing can be compared" in comparison
     assert "not known" in distance
@@ -527,8 +530,8 @@ def test_the_table_of_runs_holds_what_was_measured(data: dict[str, Any]) -> None
 
 def test_the_summary_is_short_and_has_the_answer_and_the_goals(data: dict[str, Any]) -> None:
     text = benchmark_report.files(data)["summary.md"]
-    assert all(sentence in text for sentence in Figures(data).answer)
-    assert text.count("| yes |") + text.count("| no |") == len(Figures(data).goals)
+    assert all(sentence in text for sentence in answer(Figures(data)))
+    assert text.count("| yes |") + text.count("| no |") == len(goals_of(Figures(data)))
     assert "| hello | best that patches nothing | gthread-2x64 |" in text
     assert len(text.splitlines()) < 60
 

@@ -11,7 +11,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.web.roles.benchmark.lib import charts, report
-from ansible_collections.baremetal.web.roles.benchmark.lib.figures import Figures, problems
+from ansible_collections.baremetal.web.roles.benchmark.lib.answer import answer
+from ansible_collections.baremetal.web.roles.benchmark.lib.figures import Figures
+from ansible_collections.baremetal.web.roles.benchmark.lib.problems import problems
 
 
 class ActionModule(ActionBase):
@@ -40,4 +42,4 @@ class ActionModule(ActionBase):
             path = os.path.join(os.path.abspath(wanted["path"]), name)
             changed |= report.write(path, text, self._task.check_mode)
             paths.append(path)
-        return {"changed": changed, "paths": paths, "answer": Figures(data).answer, "problems": said}
+        return {"changed": changed, "paths": paths, "answer": answer(Figures(data)), "problems": said}

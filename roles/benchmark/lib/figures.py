@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the runs of a benchmark say: cells, their medians, curves with their knees, goals, and the answer."""
+"""What the runs of a benchmark say in numbers: cells, their medians, curves with their knees."""
 
 from __future__ import annotations
 
@@ -17,19 +17,11 @@ FORMAT = 1
 PARTS = ("workloads", "subjects", "runs", "claims", "missing")
 # Rates so near each other are alike, and the lower p99 decides; the knee of a curve is where it comes so near its best.
 ALIKE = 0.95
-# Goals, each as a share of what it is compared with: requests/s of the best and of the default against the baseline, of
-# the default against the best, and CPU seconds of its proxy against the least that nginx needs.
-BEST_TO_BASELINE = {"hello": 2, "io": 5}
-DEFAULT_TO_BASELINE = {"hello": 1.2, "io": 3}
-DEFAULT_TO_BEST = 0.9
-PROXY_TO_LEAST = 1.2
 # From them a configuration is chosen; tutorials and limits are what it is compared with.
 CHOSEN_FROM = ("servers", "sweep", "own")
 CHARTED = ("servers", "own")
 # nginx before nginx: never chosen from, nor compared with an app.
 WITHOUT_APP = ("limits", "nginx")
-# One subject has each of them.
-ROLES = {"reference": "reference (the tutorials' baseline)", "default": "untouched default"}
 THROUGH_NGINX = ("unix", "tcp")
 TOOL = "wrk"
 # They use one processor at most, whatever they send; siege has a thread for each of its users.
@@ -234,14 +226,6 @@ class Curve:
         """Return the least x that comes near the best rate; only a clean cell does."""
         near = (p.x for p in self.points if p.cell.clean and (p.cell["rate"] or 0) >= ALIKE * self.best > 0)
         return min(near, default=None)
-
-
-class Goal(NamedTuple):
-    what: str
-    wanted: str
-    measured: str
-    reached: bool | None
-    note: str = ""
 
 
 class Claim(NamedTuple):
@@ -503,213 +487,3 @@ class Figures:
             if cell and cell["cpu_proxy"]:
                 return workload, cell["cpu_proxy"]
         return "", None
-
-    @cached_property
-    def goals(self) -> list[Goal]:
-        goals = []
-        for workload, least in BEST_TO_BASELINE.items():
-            best, reference = self.best(workload), self.reference_cell(workload)
-            rates = ratio(best and best["rate"], reference and reference["rate"])
-            p99s = ratio(best and best["p99"], reference and reference["p99"])
-            what = f"the best on {workload}, against the tutorials' baseline"
-            wanted = f"≥ {least} times the requests/s, at a lower p99"
-            known = None not in (rates, p99s)
-            reached = (rates or 0) >= least and (p99s or 0) < 1 if known else None
-            note = self._note(best)
-            goals.append(Goal(what, wanted, f"{times(rates)}, p99 {times(p99s)}", reached, note))
-        for workload, least in DEFAULT_TO_BASELINE.items():
-            own, reference = self.cell(self.default, workload), self.reference_cell(workload)
-            rates = ratio(own and own["rate"], reference and reference["rate"])
-            what = f"the untouched default on {workload}, against the same"
-            reached = None if rates is None else rates >= least and own is not None and own.clean
-            goals.append(Goal(what, f"≥ {least} times the requests/s", times(rates), reached, self._note(own)))
-        goals += [self._behind(workload) for workload in ("io", "cpu", "mixed") if workload in self.data["workloads"]]
-        workload, own_hop = self.hop_of(lambda name: self.cell(self.default, name))
-        hop = self.hop(workload)
-        share = ratio(own_hop, hop and hop["cpu_proxy"])
-        least = self.title(hop.key.subject) if hop else "nginx to nginx"
-        what = f"CPU of the proxy for the default, against {least}"
-        note = f"on {workload}" if workload else ""
-        reached = None if share is None else share <= PROXY_TO_LEAST
-        goals.append(Goal(what, f"≤ {PROXY_TO_LEAST} times", times(share), reached, note))
-        return goals
-
-    def _behind(self, workload: str) -> Goal:
-        own, candidates = self.cell(self.default, workload), self.candidates(workload)
-        share = ratio(own and own["rate"], candidates[0]["rate"] if candidates else None)
-        reached = None if share is None else share >= DEFAULT_TO_BEST and own is not None and own.clean
-        note = self._note(own)
-        if reached is False and own is not None and own.clean:
-            note = f"the best: {self.configuration(candidates[0])}"
-            if self.patches(candidates[0].key.subject):
-                others = self.candidates(workload, patched=False)
-                of_others = ratio(own["rate"], others[0]["rate"] if others else None)
-                note += f", which patches the app's world; of the best that does not: {times(of_others)}"
-        what = f"the untouched default on {workload}, against the best"
-        return Goal(what, f"≥ {DEFAULT_TO_BEST} times the requests/s", times(share), reached, note)
-
-    def _note(self, cell: Cell | None) -> str:
-        if cell is None:
-            return ""
-        said = [self.configuration(cell)]
-        said += ["patches the app's world"] if self.patches(cell.key.subject) else []
-        said += [cell.trouble] if cell.trouble else []
-        return ", ".join(said)
-
-    # The answer
-
-    @cached_property
-    def answer(self) -> list[str]:
-        """Return the three sentences that everything else bears out."""
-        return [self._choice(), self._comparison(), self._distance()]
-
-    def _choices(self, patched: bool, only: Iterable[str]) -> list[str]:
-        """Return which configuration is for which workloads, those together that have the same."""
-        chosen: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
-        for workload in only:
-            if cell := self.best(workload, patched):
-                chosen.setdefault((cell.key.subject, cell.key.access), []).append((workload, cell))
-        return [
-            f"{self.configuration(cells[0][1])} for "
-            + listed(
-                f"{name} ({number(cell['rate'])} requests/s, p99 {number(cell['p99'])} ms)" for name, cell in cells
-            )
-            for cells in chosen.values()
-        ]
-
-    def _choice(self) -> str:
-        choices = self._choices(True, self.workloads)
-        if not choices:
-            return "No configuration answered through nginx in all rounds without an error, so none is to be chosen."
-        known = {(cell.key.subject, cell.key.access) for name in self.workloads for cell in self.candidates(name)}
-        text = f"Choose {'; '.join(choices)}: of {len(known)} configurations through nginx, each has the most "
-        text += "requests/s without an error, or the lowest p99 among those that come within 5 % of the most"
-        bests = {name: self.best(name) for name in self.workloads}
-        patched = [name for name, cell in bests.items() if cell and self.patches(cell.key.subject)]
-        if others := self._choices(False, patched):
-            text += f"; where nothing may patch the app's world, as gevent does, {'; '.join(others)}"
-        return f"{text}."
-
-    def _comparison(self) -> str:
-        parts = []
-        for workload in ("hello", "io"):
-            reference = self.reference_cell(workload)
-            compared = []
-            for who, cell in (
-                ("the untouched default", self.cell(self.default, workload)),
-                ("the best", self.best(workload)),
-            ):
-                rates = ratio(cell and cell["rate"], reference and reference["rate"])
-                p99s = ratio(cell and cell["p99"], reference and reference["p99"])
-                if cell and rates is not None:
-                    trouble = f" with {cell.trouble}" if cell.trouble else ""
-                    compared.append(f"{who} gives {times(rates)} the requests/s at {times(p99s)} the p99{trouble}")
-            parts += [f"on {workload} {listed(compared)}"] if compared else []
-        if not parts:
-            return "Nothing can be compared with the tutorials' baseline, because one of the two was not measured."
-        return f"Against the tutorials' baseline, {self.title(self.reference)}, {'; '.join(parts)}."
-
-    def _distance(self) -> str:
-        parts = []
-        name = "constant" if "constant" in self.workloads else "hello"
-        best = self.best(name)
-        if self.limit and best:
-            share = ratio(self.limit["rate"], best["rate"])
-            least = "at least " if self.limit.at_least else ""
-            parts.append(
-                f"nginx answering by itself gives {least}{number(self.limit['rate'])} requests/s, {times(share)} what "
-                f"{self.configuration(best)}, the best, gives on {name} ({number(best['rate'])})"
-            )
-        workload, own = self.hop_of(lambda name: self.cell(self.default, name))
-        _workload, baseline = self.hop_of(self.reference_cell)
-        if own:
-            text = f"the hop through nginx costs the default {number(own)} CPU s per {PER:,} requests"
-            if hop := self.hop(workload):
-                least = hop["cpu_proxy"]
-                text += f", {times(ratio(own, least))} {self.title(hop.key.subject)} ({number(least)})"
-            text += f"; the baseline pays {number(baseline)}" if baseline else ""
-            parts.append(text)
-        if not parts:
-            return "How far that is from the limit is not known, because nginx by itself was not measured."
-        text = ", and ".join(parts)
-        return f"{text[0].upper() if not text.startswith('nginx') else 'n'}{text[1:]}."
-
-
-def problems(data: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each thing that a benchmark lacks, or says in two ways; timings are none."""
-    if data.get("format") != FORMAT:
-        return [f"its format is {data.get('format')!r}; this version of the collection reads {FORMAT}."]
-    lacking = [key for key in PARTS if key not in data]
-    if lacking:
-        return [f"it has no {listed(lacking)}."]
-    found = (_subject_problems, _missing_problems, _run_problems, _comparison_problems)
-    return [*dict.fromkeys(problem for some in found for problem in some(data))]
-
-
-def _subject_problems(data: Mapping[str, Any]) -> Iterator[str]:
-    names = Counter(one["name"] for one in data["subjects"])
-    yield from (f"{name} is the name of {count} subjects." for name, count in names.items() if count > 1)
-    for role, what in ROLES.items():
-        chosen = [one["name"] for one in data["subjects"] if one.get(role)]
-        if len(chosen) != 1:
-            yield f"one subject has to be the {what}; here {listed(chosen) + ' are' if chosen else 'none is'}."
-    asked = {run["subject"] for run in data["runs"]}
-    missing = {one["subject"] for one in data["missing"]}
-    for name in names:
-        if name not in asked | missing:
-            yield f"{name} has no runs, and nothing says why."
-    for name in sorted(asked - set(names)):
-        yield f"there are runs of {name}, which is no subject."
-
-
-def _missing_problems(data: Mapping[str, Any]) -> Iterator[str]:
-    named = {one["name"]: f"the {what}" for role, what in ROLES.items() for one in data["subjects"] if one.get(role)}
-    for one in data["missing"]:
-        name = one["subject"]
-        if not one.get("why"):
-            yield f"{name}{whereabouts(one)} is missing, and nothing says why."
-        elif name in named or not one.get("allowed"):
-            yield f"{named.get(name, name)}{whereabouts(one)} could not be measured: {one['why'].rstrip('.')}."
-
-
-def _run_problems(data: Mapping[str, Any]) -> Iterator[str]:
-    rounds = dig(data, "settings", "rounds") or 1
-    found: dict[Key, list[int]] = {}
-    for run in data["runs"]:
-        key = Key(*(run[name] for name in Key._fields))
-        found.setdefault(key, []).append(run["round"])
-        if key.workload not in data["workloads"]:
-            yield f"{_said(key)}: {key.workload} is no workload."
-        if not run.get("requests") and not sum((run.get("errors") or {}).values()):
-            yield f"{_said(key)}, round {run['round']}: no request was answered, and none failed."
-        elif run.get("rate") is None:
-            yield f"{_said(key)}, round {run['round']}: it has no rate."
-    for key, numbers in found.items():
-        if len(set(numbers)) < len(numbers):
-            yield f"{_said(key)}: a round is there twice."
-        about = (key.subject, key.access, key.workload)
-        gone = set(range(1, rounds + 1)) - set(numbers)
-        if any(not any(concerns(one, *about, round_) for one in data["missing"]) for round_ in gone):
-            yield f"{_said(key)}: {len(set(numbers))} of {rounds} rounds."
-
-
-def _comparison_problems(data: Mapping[str, Any]) -> Iterator[str]:
-    figures = Figures(data)
-    if data["runs"] and not figures.workloads:
-        yield f"nothing was asked through nginx with {TOOL}, so there is nothing to choose from."
-    for workload in figures.workloads:
-        at = figures.connections(workload)
-        for name, cell in (
-            (figures.reference, figures.reference_cell(workload)),
-            (figures.default, figures.cell(figures.default, workload)),
-        ):
-            told = any(concerns(one, name, workload=workload) for one in data["missing"])
-            if name and cell is None and not told:
-                yield f"{name} was not asked for {workload} through nginx with {at} connections, as the others were."
-    for claim in figures.claims if figures.subjects else []:
-        if claim.measured is None and claim.note == "not measured":
-            yield f"nothing was measured for a claim of tutorial {claim.tutorial}: {claim.what} ({claim.how})."
-
-
-def _said(key: Key) -> str:
-    return f"{key.subject} ({key.access}), {key.workload}, {key.tool} with {key.connections} connections"

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.roles.benchmark.lib import charts
+from ansible_collections.baremetal.web.roles.benchmark.lib.answer import answer, goals
 from ansible_collections.baremetal.web.roles.benchmark.lib.figures import (
     ALIKE,
     CHARTED,
@@ -26,11 +27,11 @@ from ansible_collections.baremetal.web.roles.benchmark.lib.figures import (
     Spread,
     dig,
     number,
-    problems,
     ratio,
     times,
     whereabouts,
 )
+from ansible_collections.baremetal.web.roles.benchmark.lib.problems import problems
 
 DATA = "benchmark.json"
 TEMPLATE = "report.html.j2"
@@ -119,11 +120,11 @@ def summary(figures: Figures) -> str:
     lines = [
         f"## Benchmark {_plain(figures.data.get('name', ''))}",
         "",
-        *(f"{_plain(one)}\n" for one in figures.answer),
+        *(f"{_plain(one)}\n" for one in answer(figures)),
     ]
     lines += _markdown(
         ("goal", "wanted", "measured", "reached", ""),
-        ((one.what, one.wanted, one.measured, reached(one.reached), one.note) for one in figures.goals),
+        ((one.what, one.wanted, one.measured, reached(one.reached), one.note) for one in goals(figures)),
     )
     lines.append("")
     lines += _markdown(
@@ -201,6 +202,8 @@ def page(figures: Figures) -> str:
         ratio=ratio,
         marks=lambda subject: marks(figures, subject),
         problems=problems(figures.data),
+        answer=answer(figures),
+        goals=goals(figures),
         whereabouts=whereabouts,
     )
 
