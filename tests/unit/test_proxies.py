@@ -19,11 +19,11 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 from ansible_collections.baremetal.web.plugins.filter.app_proxy import app_proxy
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete, examine, role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import Apache, Layout
 from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
 from conftest import listens as unix_listens
 
@@ -161,29 +161,24 @@ def home() -> Iterator[Path]:
 def rendered(home: Path) -> dict[str, list[dict[str, str]]]:
     """Let Ansible render the files of both roles; return them by role."""
     facts = {"os_family": "Debian", "distribution": "Debian", "distribution_version": "13.1"}
+    settings = {"path": "/zz.conf", "content": f"{{{{ lookup('ansible.builtin.template', '{SETTINGS}') }}}}"}
     variables = {
-        "apache_sites_owner": "wsgi",
-        "__apache_others_listen": [],
-        "__apache_site": "{{ described | baremetal.web.with_defaults('nginx', 'site', 'nginx_site') }}",
-        "__nginx_site": "{{ __apache_site }}",
-        "__nginx_site_path": "/etc/nginx/conf.d/shop.conf",
+        "__apache_listens": {"stdout_lines": []},
         "nginx_ipv6_enabled": False,
         "nginx_trusted_proxies": [PROXY],
         "apache_trusted_proxies": [PROXY],
-        "described": site(home),
-        "apache_settings": f"{{{{ lookup('ansible.builtin.template', '{SETTINGS}') }}}}",
+        "apache_settings": [settings],
     }
-    wanted = {
-        "nginx": "[__nginx_publication.file] + __nginx_publication.pages",
-        "apache": "__apache_publication.files + [{'path': '/zz.conf', 'content': apache_settings}]",
-    }
-    content = ", ".join(f"'{role}': {files}" for role, files in wanted.items())
-    write = {"content": f"{{{{ {{ {content} }} | to_json }}}}", "dest": str(home / "rendered.json"), "mode": "0600"}
+    files = "{'nginx': nginx.sites[0].files, 'apache': apache.sites[0].files + apache_settings}"
+    write = {"content": f"{{{{ {files} | to_json }}}}", "dest": str(home / "rendered.json"), "mode": "0600"}
     files = [str(ROOT / "roles" / role / part / "main.yml") for role in PROXIES for part in ("defaults", "vars")]
-    tasks = [
-        {"ansible.builtin.set_fact": {**facts, "distribution_major_version": "13", "cacheable": True}},
-        {"ansible.builtin.copy": write, "vars": variables},
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.set_fact": {**facts, "distribution_major_version": "13", "cacheable": True}}
     ]
+    for role, owner in (("nginx", ""), ("apache", "wsgi")):
+        described = {"server": role, "owner": owner, "sites": [site(home)], "layout": f"{{{{ __{role}_layout }}}}"}
+        tasks.append({"baremetal.web.sites": described, "vars": variables, "register": role})
+    tasks.append({"ansible.builtin.copy": write, "vars": variables})
     play = {"hosts": "web1", "gather_facts": False, "vars_files": files, "tasks": tasks}
     (home / "play.yml").write_text(json.dumps([play]))
     (home / "templates").mkdir()
@@ -615,10 +610,8 @@ def test_an_app_may_say_what_a_location_can_do_with_the_same_words_and_defaults(
 def test_a_port_of_httpd_that_somebody_else_has_a_site_on_is_not_closed_to_unknown_names(
     line: str, refused: bool
 ) -> None:
-    regex = yaml.safe_load((ROOT / "roles/apache/vars/main.yml").read_text())["__apache_publication"]["conflict"][
-        "regex"
-    ]
-    regex = regex.replace("{{ __apache_site.listen }}", "80")
+    nowhere = Apache(Layout("", "", []), "wsgi", lambda *_: "", str)
+    regex = nowhere.conflict(complete({"name": "shop"}, "nginx", "site", "nginx_site"))["regex"]
     assert bool(re.search(regex, f"\n{line}\n", re.MULTILINE)) == refused
 
 

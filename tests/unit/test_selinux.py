@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.filter.upstream_ports import upstream_ports
 from ansible_collections.baremetal.web.plugins.module_utils._host.selinux import (
     Needs,
     Policy,
     SELinuxError,
     module_name,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import upstream_ports
 
 # As the targeted policy of EL 9 and 10 has them.
 BASE = """\
@@ -154,9 +154,10 @@ def test_a_policy_module_bears_our_name(name: str, installed: str) -> None:
     ],
 )
 def test_the_port_of_a_server_is_read_as_nginx_reads_it(server: str, ports: list[int]) -> None:
-    assert upstream_ports([{"servers": [server]}]) == ports
-    elsewhere = {"servers": ["unix:/srv/app.sock"], "alternative": {"file": "/a", "servers": [server]}}
-    assert upstream_ports([elsewhere, {**elsewhere, "alternative": None, "backups": [server]}]) == ports
+    plain = {"servers": ["unix:/srv/app.sock"], "alternative": None, "backups": []}
+    assert upstream_ports([{**plain, "servers": [server]}]) == ports
+    alternative = {**plain, "alternative": {"file": "/a", "servers": [server]}}
+    assert upstream_ports([alternative, {**plain, "backups": [server]}]) == ports
 
 
 @pytest.mark.skipif(

@@ -25,7 +25,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from unittest import mock
 
-import jinja2
 import pytest
 import yaml
 
@@ -33,11 +32,13 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.files import E
 from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import substitute
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, mount_problem
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import SHM, Home
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import complete, role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import WEB_SERVERS, Layout
 from conftest import GROUP, LAUNCHER, OWNER, ROOT, own_shm, run_ansible, wait_until
 from conftest import listens as unix_listens
 
 Text = Callable[[str], str]
+Needs = Callable[[str], dict[str, Any]]
 
 TEMPLATES = sorted(str(path.relative_to(ROOT / "roles")) for path in ROOT.glob("roles/*/templates/**/*.j2"))
 # Those of the benchmark are no files of a host's own.
@@ -68,9 +69,9 @@ def task_variables(role: str, file: str) -> dict[str, Any]:
 
 
 def nginx_site(*locations: Mapping[str, Any], nginx_ipv6_enabled: bool = True, **more: Any) -> dict[str, Any]:
-    """Return what publishes a site."""
+    """Return what renders a site, for the action sites."""
     site = {"name": "shop", "listen": 18080, "server_names": ["shop.example"], "locations": list(locations), **more}
-    return {**task_variables("nginx", "site"), "nginx_site": site, "nginx_ipv6_enabled": nginx_ipv6_enabled}
+    return {"nginx_site": site, "nginx_ipv6_enabled": nginx_ipv6_enabled}
 
 
 def location(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
@@ -84,11 +85,9 @@ def slots(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
     return location(name, prefix, **{"servers": servers, "alternative": alternative, "backups": backups, **more})
 
 
-def apache_site(publishes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what publishes the same site with Apache httpd."""
-    site = "{{ nginx_site | baremetal.web.with_defaults('nginx', 'site', 'nginx_site') }}"
-    listens = {"stdout_lines": ["Listen 80"]}
-    return {**publishes, "__apache_site": site, "apache_sites_owner": "wsgi", "__apache_listens": listens}
+def apache_site(site: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what renders the same site for Apache httpd."""
+    return {**site, "__apache_listens": {"stdout_lines": ["Listen 80"]}}
 
 
 def supervisord(**more: Any) -> dict[str, Any]:
@@ -234,6 +233,16 @@ PUBLISHED = {
 GUNICORNS = [name for name in RENDERINGS if name.startswith("gunicorn-")]
 
 
+def render(template: str) -> dict[str, Any]:
+    """Return what a task does that renders a template."""
+    if not template.endswith("site.conf.j2"):
+        text = f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/{template}') }}}}"
+        return {"ansible.builtin.set_fact": {"text": text}}
+    server = template.partition("/")[0]
+    site = {"server": server, "sites": ["{{ nginx_site }}"], "layout": f"{{{{ __{server}_layout }}}}"}
+    return {"baremetal.web.sites": {**site, "owner": "wsgi" if server == "apache" else ""}}
+
+
 def play() -> list[dict[str, Any]]:
     """Return a play that renders everything and writes the results beside itself."""
     tasks: list[dict[str, Any]] = []
@@ -244,9 +253,7 @@ def play() -> list[dict[str, Any]]:
         tasks += [
             {
                 "name": f"Render {name}",
-                "ansible.builtin.set_fact": {
-                    "text": f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/{rendering.template}') }}}}"
-                },
+                **render(rendering.template),
                 "vars": dict(rendering.variables),
                 "register": f"rendered_{index}",
                 "ignore_errors": True,
@@ -257,7 +264,7 @@ def play() -> list[dict[str, Any]]:
     tasks += [
         {
             "name": f"Compute {name}",
-            "ansible.builtin.set_fact": {"text": "{{ __nginx_publication | to_json }}"},
+            **render(f"{CONF_D}/site.conf.j2"),
             "vars": variables,
             "register": f"rendered_{index}",
         }
@@ -284,7 +291,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Render everything in one run of ansible-playbook; return its results by name."""
     place = tmp_path_factory.mktemp("rendered")
     (place / "play.yml").write_text(json.dumps(play()))
-    (place / "templates").symlink_to(ROOT / "roles" / "nginx" / "templates")  # where the role's own tasks look
+    (place / "templates" / "etc").mkdir(parents=True)  # where the roles' own tasks look
+    for role, directory in (("nginx", "nginx"), ("apache", "apache2")):
+        (place / "templates" / "etc" / directory).symlink_to(ROOT / "roles" / role / "templates" / "etc" / directory)
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (place / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"web1": local}}}))
     run_ansible(place, "playbook", "-i", "hosts.yml", "play.yml")
@@ -294,10 +303,17 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def text(rendered: dict[str, Any]) -> Text:
     def _text(name: str) -> str:
-        assert not rendered[name].get("failed"), rendered[name].get("msg")
-        return rendered[name]["ansible_facts"]["text"]
+        result = rendered[name]
+        assert not result.get("failed"), result.get("msg")
+        return result["sites"][0]["files"][0]["content"] if "sites" in result else result["ansible_facts"]["text"]
 
     return _text
+
+
+@pytest.fixture
+def needs(rendered: dict[str, Any]) -> Needs:
+    """Return what a site needs of its host."""
+    return lambda name: rendered[name]["sites"][0]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -451,17 +467,11 @@ def test_requests_go_to_the_alternative_servers_while_its_file_exists(text: Text
 def test_a_site_that_is_tried_by_itself_keeps_the_locations_that_are_described(
     text: Text, server: str, name: str
 ) -> None:
-    tasks = yaml.safe_load((ROOT / "roles" / server / "tasks" / "sites.yml").read_text())
-    (task,) = (task for one in tasks for task in one.get("rescue", []) if "baremetal.web.service_config" in task)
-    environment = jinja2.Environment()
-    environment.filters |= {"flatten": lambda lists: itertools.chain(*lists), "regex_escape": re.escape}
+    nowhere = WEB_SERVERS[server](Layout("", "", []), "wsgi", lambda *_: "", str)
 
     def keeps(*names: str) -> str:
-        sites = [{"locations": [{"name": name} for name in names]}]
-        (variable, expression), *_others = task["vars"].items()
-        known = environment.compile_expression(expression.strip("{} \n"))(nginx_sites=sites, apache_sites=sites)
-        pattern = task["baremetal.web.service_config"]["keeps"]
-        return environment.from_string(pattern).render({variable: [*known]})
+        described = {"name": "tried", "locations": [location(name) for name in names]}
+        return nowhere.keeps([complete(described, "nginx", "site", "nginx_site")])
 
     assert len(set(re.findall(keeps("shop", "api-2.x"), text(name), re.MULTILINE))) == 2
     assert len(set(re.findall(keeps("shop", "api"), text(name), re.MULTILINE))) == 1
@@ -666,14 +676,15 @@ def test_a_request_whose_slot_ends_while_it_is_uploaded_is_answered_by_the_live_
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
-def test_a_site_is_published_when_nginx_mentions_its_file(text: Text, name: str) -> None:
-    publication = json.loads(text(name))
-    assert publication["expects"] == f"# configuration file {publication['file']['path']}:"  # as nginx -T says it
-    assert publication["file"]["path"] == "/etc/nginx/conf.d/shop.conf"
-    assert "server_name" in publication["file"]["content"]
+def test_a_site_is_published_when_nginx_mentions_its_file(needs: Needs, name: str) -> None:
+    published = needs(name)
+    (file,) = published["files"]
+    assert published["check_expects"] == [f"# configuration file {file['path']}:"]  # as nginx -T says it
+    assert file["path"] == "/etc/nginx/conf.d/shop.conf"
+    assert "server_name" in file["content"]
     address = PUBLISHED[name]["nginx_site"].get("address")
-    assert publication["port"] == (f"{address}:80" if address else "80")
-    assert publication["open"] == ([] if address else [80])  # in the firewall
+    assert published["ports"] == [f"{address}:80" if address else "80"]
+    assert published["open"] == ([] if address else [80])  # in the firewall
 
 
 @pytest.mark.parametrize(
@@ -691,22 +702,22 @@ def test_a_site_is_published_when_nginx_mentions_its_file(text: Text, name: str)
     ],
 )
 def test_a_port_where_somebody_else_listens_is_not_closed_to_unknown_names(
-    text: Text, line: str, refused: bool
+    needs: Needs, line: str, refused: bool
 ) -> None:
-    conflict = json.loads(text("publication"))["conflict"]
+    (conflict,) = needs("publication")["conflicts"]
     assert bool(re.search(conflict["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
-    everywhere = json.loads(text("publication-everywhere"))["conflict"]
+    (everywhere,) = needs("publication-everywhere")["conflicts"]
     assert bool(re.search(everywhere["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
     assert {"/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"} <= set(conflict["files"])
-    assert json.loads(text("publication-shared"))["conflict"]["files"] == []
+    assert needs("publication-shared")["conflicts"][0]["files"] == []
 
 
 @pytest.mark.parametrize(
     ("line", "refused"),
     [("listen 192.0.2.1:80;", True), ("listen 80;", False), ("listen 192x0.2.1:80;", False), ("listen 8080;", False)],
 )
-def test_an_address_where_somebody_else_listens_is_not_taken(text: Text, line: str, refused: bool) -> None:
-    conflict = json.loads(text("publication-address"))["conflict"]
+def test_an_address_where_somebody_else_listens_is_not_taken(needs: Needs, line: str, refused: bool) -> None:
+    (conflict,) = needs("publication-address")["conflicts"]
     assert bool(re.search(conflict["regex"], f"server {{\n{line}\n}}\n", re.MULTILINE)) == refused
 
 
@@ -721,9 +732,10 @@ def test_an_address_where_somebody_else_listens_is_not_taken(text: Text, line: s
     ],
 )
 def test_a_name_of_the_site_that_another_server_has_is_refused_and_others_conflicts_are_their_own(
-    text: Text, warning: str, refused: bool
+    needs: Needs, warning: str, refused: bool
 ) -> None:
-    assert bool(re.search(json.loads(text("publication"))["forbids"], f"nginx: {warning}\n")) == refused
+    (forbidden,) = needs("publication")["check_forbids"]
+    assert bool(re.search(forbidden, f"nginx: {warning}\n")) == refused
 
 
 @pytest.mark.parametrize(
@@ -733,8 +745,9 @@ def test_a_name_of_the_site_that_another_server_has_is_refused_and_others_confli
         ('[warn] conflicting server name "_" on 0.0.0.0:80, ignored', False),
     ],
 )
-def test_a_site_of_one_address_is_refused_for_that_address_alone(text: Text, warning: str, refused: bool) -> None:
-    assert bool(re.search(json.loads(text("publication-address"))["forbids"], f"nginx: {warning}\n")) == refused
+def test_a_site_of_one_address_is_refused_for_that_address_alone(needs: Needs, warning: str, refused: bool) -> None:
+    (forbidden,) = needs("publication-address")["check_forbids"]
+    assert bool(re.search(forbidden, f"nginx: {warning}\n")) == refused
 
 
 class Profile:
