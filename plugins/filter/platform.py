@@ -12,17 +12,27 @@ description:
   - Gives the name that the roles' tables use, for example V(Debian 13), V(Ubuntu 24.04), or V(EL 9) for CentOS Stream,
     Rocky, Alma, RHEL and their like.
   - A platform that is not supported is an error with the list of those that are.
-positional: what
+positional: what, role, row
 options:
   _input:
     description: The facts of the host.
     type: dict
     required: true
   what:
-    description: The name, the family alone (V(Debian) or V(RedHat)), or the Python version that V(auto) means there.
+    description: >-
+      The name, the family alone (V(Debian) or V(RedHat)), the Python version that V(auto) means there, or the row of
+      a role's table.
     type: str
-    choices: [name, family, python]
+    choices: [name, family, python, row]
     default: name
+  role:
+    description: The role whose table C(__ROLE_platforms) has the row. Its rows have names of platforms or of families.
+    type: str
+    default: ""
+  row:
+    description: A row that counts for every platform, if the table has one of this name.
+    type: str
+    default: ""
 author: The baremetal.web authors (@baremetal-web)
 """
 
@@ -30,12 +40,16 @@ EXAMPLES = r"""
 - name: Show the platform
   ansible.builtin.debug:
     msg: "{{ ansible_facts | baremetal.web.platform }}"
+
+- name: Show the user that runs Apache httpd
+  ansible.builtin.debug:
+    msg: "{{ (ansible_facts | baremetal.web.platform('row', 'apache')).user }}"
 """
 
 RETURN = r"""
 _value:
-  description: The name, the family or the version.
-  type: str
+  description: The name, the family, the version, or the row.
+  type: raw
 """
 
 from collections.abc import Callable, Mapping
@@ -47,21 +61,23 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platform
     SUPPORTED,
     PlatformError,
     describe,
+    row_of,
 )
 
 
-def platform(facts: Mapping[str, Any], what: str = "name") -> str:
+def platform(facts: Mapping[str, Any], what: str = "name", role: str = "", row: str = "") -> Any:
     """Return the name of the platform, or what is asked of it."""
     try:
         found = describe(facts)
     except PlatformError as error:
         raise AnsibleFilterError(str(error)) from error
-    answers = {"name": found, "family": facts["os_family"], "python": SUPPORTED[found]["auto"]}
-    return answers[what]
+    if what == "row":
+        return row_of(role, (row, found, facts["os_family"]))
+    return {"name": found, "family": facts["os_family"], "python": SUPPORTED[found]["auto"]}[what]
 
 
 class FilterModule:
     """Filters of this file."""
 
-    def filters(self) -> dict[str, Callable[..., str]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"platform": platform}

@@ -56,6 +56,18 @@ def test_a_supported_platform_has_a_name_a_family_and_a_python(
     assert platform(found, "python") == python
 
 
+@pytest.mark.parametrize(("distribution", "version", "wanted", "family", "python"), KNOWN)
+def test_a_role_has_a_row_for_a_platform_by_its_name_or_by_its_family(
+    distribution: str, version: str, wanted: str, family: str, python: str
+) -> None:
+    found = facts(family, distribution, version)
+    assert platform(found, "row", "python")["auto"] == python
+    assert platform(found, "row", "apache")["package"] == {"Debian": "apache2", "RedHat": "httpd"}[family]
+    assert platform(found, "row", "nginx", "distribution")["user"] == {"Debian": "www-data", "RedHat": "nginx"}[family]
+    # The packages of nginx.org are alike everywhere.
+    assert platform(found, "row", "nginx", "nginx.org")["user"] == "nginx"
+
+
 def test_every_supported_platform_is_named_here() -> None:
     assert {wanted for _distribution, _version, wanted, *_more in KNOWN} == set(SUPPORTED)
 

@@ -591,9 +591,10 @@ def test_an_app_may_say_what_a_location_can_do_with_the_same_words_and_defaults(
         inner = {name: bare(value) for name, value in option.get("options", {}).items()}
         return {**{key: option[key] for key in option if key != "description"}, "options": inner}
 
-    for name in ("cors", "websocket_enabled", "intercept_errors_enabled"):
+    for name in ("cors", "websocket_enabled", "intercept_errors_enabled", "max_body_size", "prefix"):
         assert bare(said[name]) == bare(place["locations"]["options"][name])
-    assert bare(said["error_pages"]) == bare(place["error_pages"])
+    for name in ("catch_all_enabled", "error_pages", "listen", "server_names"):
+        assert bare(said[name]) == bare(place[name])
 
 
 @pytest.mark.parametrize(

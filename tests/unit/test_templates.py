@@ -28,6 +28,7 @@ from unittest import mock
 import pytest
 import yaml
 
+from ansible_collections.baremetal.web.plugins.filter.platform import platform
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
 from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import substitute
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, mount_problem
@@ -246,8 +247,8 @@ def render(template: str) -> dict[str, Any]:
 def play() -> list[dict[str, Any]]:
     """Return a play that renders everything and writes the results beside itself."""
     tasks: list[dict[str, Any]] = []
-    for family, platform in FAMILIES.items():
-        facts = {"os_family": family, **platform, "processor_nproc": 2, "hostname": "web1", "cacheable": True}
+    for family, known in FAMILIES.items():
+        facts = {"os_family": family, **known, "processor_nproc": 2, "hostname": "web1", "cacheable": True}
         facts |= {"memtotal_mb": 4096, "architecture": "x86_64"}
         tasks.append({"name": f"Be of the family {family}", "ansible.builtin.set_fact": facts})
         tasks += [
@@ -261,6 +262,15 @@ def play() -> list[dict[str, Any]]:
             for index, (name, rendering) in enumerate(RENDERINGS.items())
             if rendering.family == family
         ]
+        tasks += [
+            {
+                "name": f"Find the group of {server}",
+                "ansible.builtin.set_fact": {"text": "{{ __wsgi_socket_group }}"},
+                "vars": {"__wsgi_resolved": {"proxy": server}},
+                "register": f"group_{family}_{server}",
+            }
+            for server in WEB_SERVERS
+        ]
     tasks += [
         {
             "name": f"Compute {name}",
@@ -270,7 +280,9 @@ def play() -> list[dict[str, Any]]:
         }
         for index, (name, variables) in enumerate(PUBLISHED.items(), len(RENDERINGS))
     ]
-    results = ", ".join(f"'{name}': rendered_{index}" for index, name in enumerate([*RENDERINGS, *PUBLISHED]))
+    registered = {name: f"rendered_{index}" for index, name in enumerate([*RENDERINGS, *PUBLISHED])}
+    registered |= {name: name for name in (f"group_{family}_{server}" for family in FAMILIES for server in WEB_SERVERS)}
+    results = ", ".join(f"'{name}': {register}" for name, register in registered.items())
     content = f"{{{{ {{ {results} }} | to_json }}}}"
     tasks.append(
         {
@@ -501,11 +513,15 @@ def test_an_unknown_host_gets_no_answer_from_the_one_site_of_a_port_that_catches
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nginx_reads_the_sites_and_runs_as_the_platforms_own_user(text: Text, family: str) -> None:
     words = directives(text(f"nginx-{family}"))
-    platform = yaml.safe_load((ROOT / "roles/nginx/vars/main.yml").read_text())["__nginx_platforms"][family]
-    assert ((), ["user", platform["user"]]) in words
+    user = platform({**FAMILIES[family], "os_family": family}, "row", "nginx")["user"]
+    assert ((), ["user", user]) in words
     assert (("http",), ["include", "/etc/nginx/conf.d/*.conf"]) in words
-    groups = yaml.safe_load((ROOT / "roles/wsgi/vars/main.yml").read_text())["__wsgi_socket_groups"]
-    assert groups[family] == platform["user"]  # for its group may connect to the apps' sockets
+    assert text(f"group_{family}_nginx") == user  # because its group may connect to the apps' sockets
+
+
+@pytest.mark.parametrize(("family", "group"), [("Debian", "www-data"), ("RedHat", "apache")])
+def test_the_group_of_httpd_may_connect_to_the_apps_sockets(text: Text, family: str, group: str) -> None:
+    assert text(f"group_{family}_apache") == group
 
 
 NEEDS_NGINX = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import read_role
@@ -29,6 +29,12 @@ def name(facts: Mapping[str, Any]) -> str:
     # Ubuntu goes by its whole version.
     version = "distribution_version" if facts["distribution"] == "Ubuntu" else "distribution_major_version"
     return f"{facts['distribution']} {facts[version]}"
+
+
+def row_of(role: str, names: Iterable[str]) -> Any:
+    """Return the first of these rows that the table of a role has."""
+    table = read_role(role, "vars", "main.yml")[f"__{role}_platforms"]
+    return next(table[name] for name in names if name in table)
 
 
 def describe(facts: Mapping[str, Any]) -> str:
