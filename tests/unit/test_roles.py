@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,14 @@ def test_the_defaults_of_a_role_are_those_of_its_spec(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_entry_point_has_its_tasks_and_its_options_bear_its_name(role: str) -> None:
+    # Steps of a role hand the same variables on.
+    counts = Counter(name for spec in entry_points(role).values() for name in spec["options"])
+    shared = {name for name, count in counts.items() if count > 1 and name.startswith(f"{role}_")}
     for entry_point, spec in entry_points(role).items():
         assert (ROOT / "roles" / role / "tasks" / f"{entry_point}.yml").is_file()
         if entry_point != "main":
-            assert [name for name in spec["options"] if not name.startswith(f"{role}_{entry_point}")] == []
+            own = [name for name in spec["options"] if name not in shared]
+            assert [name for name in own if not name.startswith(f"{role}_{entry_point}")] == []
 
 
 @pytest.mark.parametrize("role", sorted({*ROLES} - {"benchmark", "wsgi"}))
@@ -66,6 +71,34 @@ def test_the_main_tasks_of_a_mechanism_are_a_table_of_contents(role: str) -> Non
         assert entry["name"].split()[0] in ("Check", "Install", "Prepare", "Configure", "Open")
         assert {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"} & entry.keys()
         assert entry["tags"] == [role]
+
+
+def called() -> Iterator[tuple[str, str]]:
+    """Yield each entry point of a role that a playbook calls."""
+    for path in [*ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("roles/*/playbook.yml")]:
+        yield from re.findall(r"name: baremetal\.web\.(\w+)\n +tasks_from: (\w+)", path.read_text())
+
+
+def test_every_entry_point_that_a_playbook_calls_has_a_spec() -> None:
+    found = set(called())
+    assert len(found) > 8
+    assert [pair for pair in found if pair[1] not in entry_points(pair[0])] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_public_variable_that_the_tasks_of_a_role_read_is_in_a_spec(role: str) -> None:
+    text = "\n".join(path.read_text() for path in (ROOT / "roles" / role).glob("tasks/*.yml"))
+    text = re.sub(r"^ *#.*|name: .*|-e \w+=", "", text, flags=re.MULTILINE)
+    read = set(re.findall(rf"(?<![\w.'/]){role}_[a-z_]+\b(?=[^:\w(])", text))
+    known = {name for spec in entry_points(role).values() for name in spec["options"]}
+    assert read - known == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_defaults_say_where_those_of_nested_keys_stand(role: str) -> None:
+    comments = (ROOT / "roles" / role / "defaults" / "main.yml").read_text().partition("\n" + role)[0]
+    assert "README.md" in comments
+    assert "meta/argument_specs.yml" in comments
 
 
 @pytest.mark.parametrize("role", ROLES)
