@@ -44,8 +44,8 @@ class ProxySynced(Operation):
     """Note that the web server knows where the releases are."""
 
     def run(self) -> dict[str, Any]:
-        changed = not self.home.endpoints_are_told
-        self.home.note_endpoints(self.home.endpoints(), told=True)
+        changed = not self.home.proxy_synced
+        self.home.note_endpoints(self.home.endpoints(), proxy_synced=True)
         return {"changed": changed}
 
 

@@ -208,8 +208,8 @@ class Build(Operation):
     def _note_endpoints(self) -> None:
         home, wanted = self.home, self.description["endpoint"]
         slots = slots_with(home, self.release, wanted)
-        known = slots == published(home, wanted) and home.endpoints_are_told
-        home.note_endpoints(slots, told=known or not home.current)
+        known = slots == published(home, wanted) and home.proxy_synced
+        home.note_endpoints(slots, proxy_synced=known or not home.current)
 
 
 def main() -> None:

@@ -193,7 +193,7 @@ class Inspection(Operation):
 
     def _knows(self, slots: dict[str, Any]) -> bool:
         """Tell whether the web server is configured for these slots."""
-        return slots == published(self.home, self.description["endpoint"]) and self.home.endpoints_are_told
+        return slots == published(self.home, self.description["endpoint"]) and self.home.proxy_synced
 
     def _environment_changes(self, release: str) -> list[str]:
         live: dict[str, str] = {}

@@ -44,7 +44,7 @@ NAME, RUN = ("name",), ("by", "run")
 STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "inspect": ("release_stage_info", ()),
     "build": ("release_stage", RUN),
-    "told": ("release_proxy_synced", NAME),
+    "proxy_synced": ("release_proxy_synced", NAME),
     "hooks": ("release_hooks", NAME + RUN),
     "activate": ("release_activate", NAME + RUN),
     "abandon": ("release_abandon", NAME + RUN),
@@ -113,7 +113,7 @@ class Host:
     def deploy(self, release: str, version: str = "", run: str = "this", **changes: Any) -> Answer:
         staged = self.stage(release, version, run, **changes)
         if not staged["failed"]:
-            self("told")
+            self("proxy_synced")
         return staged if staged["failed"] else self("activate", release=staged["release"], run=run)
 
     def ready(self, *releases: str) -> None:
@@ -689,10 +689,20 @@ def test_a_run_that_did_not_get_to_the_web_server_is_made_up_for_by_the_next_one
         assert "the run that was to tell the web server did not get there" in refused["msg"]
         assert host.home.current == A
     host.stage(B, "2.0", endpoint=port)
-    assert host("told")["changed"]
-    assert not host("told")["changed"]
+    assert host("proxy_synced")["changed"]
+    assert not host("proxy_synced")["changed"]
     assert not host.inspect(B, "2.0", endpoint=port)["moved"]
     assert not host("activate", release=B)["failed"]
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_endpoints_that_were_noted_in_the_old_form_are_read_and_written_anew(host: Host, synced: bool) -> None:
+    noted = Path(host.home.endpoints_file)
+    noted.parent.mkdir(parents=True, exist_ok=True)
+    noted.write_text(json.dumps({"a": UNIX, "b": UNIX, "told": synced}))
+    assert (host.home.endpoints(), host.home.proxy_synced) == ({"a": UNIX, "b": UNIX}, synced)
+    assert host("proxy_synced")["changed"] is not synced
+    assert json.loads(noted.read_text()) == {"a": UNIX, "b": UNIX, "proxy_synced": True}
 
 
 def test_a_port_that_somebody_else_has_is_not_taken_for_the_release(host: Host) -> None:

@@ -216,18 +216,20 @@ class Home:
         return {slot: endpoint for slot, endpoint in self._noted_endpoints().items() if slot in SLOTS}
 
     @property
-    def endpoints_are_told(self) -> bool:
-        """Whether the web server knows the noted endpoints."""
-        return self._noted_endpoints().get("told", True)
+    def proxy_synced(self) -> bool:
+        """Whether the web server is configured for the noted endpoints."""
+        noted = self._noted_endpoints()
+        # Hosts of the first versions of this collection say "told" until it is noted again.
+        return noted.get("proxy_synced", noted.get("told", True))
 
     def _noted_endpoints(self) -> dict[str, Any]:
         with suppress(FileNotFoundError, ValueError), open(self.endpoints_file, encoding="utf-8") as stream:
             return json.load(stream)
         return {}
 
-    def note_endpoints(self, endpoints: dict[str, Any], told: bool) -> None:
-        """Note the endpoints before the web server is told, and again when it is."""
-        noted = {**endpoints, "told": told}
+    def note_endpoints(self, endpoints: dict[str, Any], proxy_synced: bool) -> None:
+        """Note the endpoints before the web server is configured for them, and again when it is."""
+        noted = {**endpoints, "proxy_synced": proxy_synced}
         if self._noted_endpoints() != noted:
             write_file(self.endpoints_file, json.dumps(noted).encode(), 0o644)
 

@@ -108,7 +108,7 @@ class Switch(Operation):
                 f"{activation.release} speaks {endpoint_text(activation.endpoint)}, and the web server "
                 f"{endpoint_text(known)}; set server.protocol and server.port as they were, and deploy that version"
             )
-        if not home.endpoints_are_told and activation.endpoint != self.activation(home.current).endpoint:
+        if not home.proxy_synced and activation.endpoint != self.activation(home.current).endpoint:
             raise ReleaseError(
                 f"it speaks {endpoint_text(activation.endpoint)}, and the run that was to tell the web server did not "
                 "get there; run the deploy again"
