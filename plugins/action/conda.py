@@ -10,9 +10,13 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import packed_problems, search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import fetch_once
+from ansible_collections.baremetal.web.plugins.module_utils._host import archives
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.downloads import fetch_once, packed_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads import UploadingAction
+
+# An installer of conda is far smaller.
+_LARGEST = 2 << 30
 
 
 class ActionModule(UploadingAction):
@@ -28,7 +32,7 @@ class ActionModule(UploadingAction):
             raise AnsibleActionFail("; ".join(problems))
         answer = self._call(wanted, task_vars)
         if answer.pop("lacks_installer", False):
-            installer = fetch_once(packed, search)
+            installer = fetch_once(packed, search, archives.Bounds(_LARGEST))
             wanted["installer"] = self._upload(lambda target: shutil.copyfile(installer, target), "installer.sh")
             answer = self._call(wanted, task_vars)
         return answer

@@ -21,7 +21,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.staging imp
     SERVER_LOCK,
     release_id,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import BUILD_USER, COLLECTION_ROOT
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.app_rules import BUILD_USER
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
     Tree,
     UnreachableError,
@@ -34,6 +34,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads 
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import probed_name
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Wheelhouse
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT
 
 FILES = os.path.join(COLLECTION_ROOT, "roles", "wsgi", "files")
 # The action reads these.

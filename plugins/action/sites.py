@@ -12,17 +12,14 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    AppsError,
-    complete,
-    find_path,
-    search_path,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import find_path, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import (
     WEB_SERVERS,
     Layout,
     upstream_ports,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 
 
 class ActionModule(ActionBase):
@@ -50,7 +47,7 @@ class ActionModule(ActionBase):
         try:
             sites = [complete(site, "nginx", "site", "nginx_site") for site in wanted["sites"]]
             needs = [getattr(server, wanted["state"])(site) for site in sites]
-        except AppsError as error:
+        except DescriptionError as error:
             raise AnsibleActionFail(str(error)) from error
         return {
             "changed": False,

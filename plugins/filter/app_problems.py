@@ -32,8 +32,9 @@ from typing import Any
 
 from jinja2 import Undefined
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import examine, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import source_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 
 
 def app_problems(

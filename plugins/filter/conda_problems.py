@@ -27,12 +27,10 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    AppsError,
-    complete,
-    packed_problems,
-    search_path,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.downloads import packed_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 
 
 def conda_problems(conda: Any, apps: Any, inventory_directory: str | None = None) -> list[str]:
@@ -46,7 +44,7 @@ def conda_problems(conda: Any, apps: Any, inventory_directory: str | None = None
         ]
     try:
         whole = complete(conda, "python", "main", "python_conda")
-    except AppsError as error:
+    except DescriptionError as error:
         return [str(error)]
     packed = {key: whole.get(key) for key in ("path", "url", "checksum")}
     return list(packed_problems("python_conda", packed, search_path(inventory_directory)))

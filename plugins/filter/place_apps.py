@@ -31,8 +31,8 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import sites
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
 
 
 def place_apps(

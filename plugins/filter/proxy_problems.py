@@ -19,14 +19,15 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 
 
 def proxy_problems(proxy: Any) -> list[str]:
     """Return one sentence for each problem, none when all is well."""
     try:
         complete(proxy, "python", "main", "python_proxy")
-    except AppsError as error:
+    except DescriptionError as error:
         return [str(error)]
     return []
 

@@ -23,7 +23,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.repositories import examine
 
 

@@ -54,12 +54,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    AppsError,
-    resolve,
-    role_options,
-    search_path,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 
 
 def resolve_apps(
@@ -91,7 +89,7 @@ def resolve_apps(
             open_files=open_files,
             search=search_path(inventory_directory),
         )
-    except AppsError as error:
+    except DescriptionError as error:
         raise AnsibleFilterError(str(error)) from error
     if not environment:
         for app in resolved["apps"]:

@@ -32,7 +32,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.repositories import RepositoriesError, resolve
 
 

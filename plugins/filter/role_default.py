@@ -24,7 +24,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 
 
 def role_default(name: str, role: str) -> Any:

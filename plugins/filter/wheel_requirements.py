@@ -24,18 +24,16 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    COLLECTION_ROOT,
-    examine,
-    search_path,
-    servers,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
     app_requirements,
     open_app,
     wants_packages,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT
 
 STACK = ("python/files/tools.txt", "supervisor/files/requirements.txt")
 

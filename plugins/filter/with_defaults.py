@@ -34,14 +34,15 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 
 
 def with_defaults(value: dict[str, Any], role: str, entry_point: str, option: str) -> dict[str, Any]:
     """Return the completed dictionary."""
     try:
         return complete(value, role, entry_point, option)
-    except AppsError as error:
+    except DescriptionError as error:
         raise AnsibleFilterError(str(error)) from error
 
 

@@ -32,7 +32,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._release import activation, staging  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home  # noqa: E402
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import complete  # noqa: E402
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete  # noqa: E402
 
 PLUGINS = "ansible_collections.baremetal.web.plugins"
 OWNER = pwd.getpwuid(os.geteuid()).pw_name

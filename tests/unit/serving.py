@@ -22,7 +22,7 @@ from ansible.plugins.filter.core import FilterModule
 
 from ansible_collections.baremetal.web.plugins.action.release_stage import server_files
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection, connect
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
 from conftest import HOST, LAUNCHER, OWNER, ROOT
 
 TEMPLATES = ROOT / "roles" / "wsgi" / "templates" / "server"

@@ -10,17 +10,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    COLLECTION_ROOT,
-    AppsError,
-    complete,
-    examine,
-    find_path,
-    resolve,
-    role_options,
-    search_path,
-    servers,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import find_path, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT, role_options
 from conftest import HOST
 
 Describe = Callable[..., dict[str, Any]]
@@ -547,7 +542,7 @@ def test_names_that_differ_in_case_alone_are_the_same_name(describe: Describe) -
 
 
 def test_an_app_that_names_the_host_itself_and_one_that_names_nothing_cannot_share_a_place(describe: Describe) -> None:
-    with pytest.raises(AppsError, match="app two"):
+    with pytest.raises(DescriptionError, match="app two"):
         resolved(describe("one"), describe("two", site={"server_names": ["web1"]}), names=["web1"])
 
 
@@ -597,7 +592,7 @@ def test_a_port_of_a_site_is_no_apps_own(describe: Describe) -> None:
 
 
 def test_every_problem_of_every_app_is_reported_at_once(describe: Describe) -> None:
-    with pytest.raises(AppsError) as refusal:
+    with pytest.raises(DescriptionError) as refusal:
         resolved(
             describe("one", wrong=1),
             describe("two", server={"workers": 0}, site={"listen": 0}),
@@ -759,7 +754,7 @@ def test_an_app_is_told_its_environment_as_text(describe: Describe) -> None:
 
 def test_a_misspelt_key_of_a_list_inside_a_typed_dictionary_is_refused_by_name() -> None:
     site = {"name": "a", "locations": [{"name": "a", "servers": [], "keepalvie": 1}]}
-    with pytest.raises(AppsError, match="keepalvie"):
+    with pytest.raises(DescriptionError, match="keepalvie"):
         complete(site, "nginx", "site", "nginx_site")
 
 
@@ -790,7 +785,7 @@ def test_a_typed_dictionary_with_a_value_that_means_more_than_it_says_is_refused
     option: str, value: dict[str, Any], said: str
 ) -> None:
     role, _, entry_point = option.partition("_")
-    with pytest.raises(AppsError) as refusal:
+    with pytest.raises(DescriptionError) as refusal:
         complete(value, role, entry_point, option)
     assert said in str(refusal.value)
     assert str(refusal.value).startswith(f"{option}: ")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from ansible_collections.baremetal.web.roles.benchmark.filter_plugins.benchmark_plan import benchmark_plan
 from ansible_collections.baremetal.web.roles.benchmark.lib.plan import Plan, PlanError, Settings, document
 from ansible_collections.baremetal.web.roles.benchmark.library import benchmark_subject

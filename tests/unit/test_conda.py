@@ -20,7 +20,7 @@ from ansible_collections.baremetal.web.plugins.filter.conda_problems import cond
 from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError, find_interpreter
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
 from conftest import ROOT
 
 STAND_IN = ROOT / "molecule" / "managers" / "conda_stand_in.py"

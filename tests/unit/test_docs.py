@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT, role_options, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.command_line import word_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT, role_options
 from conftest import ROOT
 from tools import docs, prose
 

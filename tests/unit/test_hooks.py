@@ -26,7 +26,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.hooks impor
     KINDS,
     MOMENTS,
 )
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from conftest import NO_HOOKS, OWNER, ROOT, A, B, hook
 
 HOSTS = ("web1", "web2", "web3")

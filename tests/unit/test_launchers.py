@@ -24,7 +24,7 @@ import pytest
 from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import ask_over_uwsgi, connect
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
 from conftest import ROOT
 
 LAUNCHERS = ROOT / "roles" / "wsgi" / "files" / "baremetal_web"

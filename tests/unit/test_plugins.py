@@ -28,7 +28,7 @@ from ansible_collections.baremetal.web.plugins.action.release_stage import Actio
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.lookup import template
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import SERVER_LOCK
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
 from conftest import HOST, PLUGINS, ROOT, run_ansible
 

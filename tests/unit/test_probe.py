@@ -16,7 +16,7 @@ from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.action.release_stage import description
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import examine
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import (
     HostNameError,
     host_header,

@@ -22,8 +22,11 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.app_proxy import app_proxy
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import AppsError, complete, examine, role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import Apache, Layout
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
 from conftest import listens as unix_listens
 
@@ -569,7 +572,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("values", "sentence"), REFUSED)
 def test_what_no_web_server_can_do_is_refused(values: Mapping[str, Any], sentence: str) -> None:
     described = {"name": "shop", "locations": [{"name": "shop", "servers": ["unix:/a"], **values}]}
-    with pytest.raises(AppsError, match=re.escape(sentence)):
+    with pytest.raises(DescriptionError, match=re.escape(sentence)):
         complete(described, "nginx", "site", "nginx_site")
 
 
@@ -579,7 +582,7 @@ def test_what_no_web_server_can_do_is_refused(values: Mapping[str, Any], sentenc
 )
 def test_error_pages_are_for_errors_and_one_for_each(pages: list[list[int]], sentence: str) -> None:
     described = {"name": "shop", "error_pages": [{"codes": codes, "path": "README.md"} for codes in pages]}
-    with pytest.raises(AppsError, match=sentence):
+    with pytest.raises(DescriptionError, match=sentence):
         complete(described, "nginx", "site", "nginx_site")
 
 

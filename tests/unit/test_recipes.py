@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT
 
 PAGE = (Path(COLLECTION_ROOT) / "docs" / "recipes.md").read_text()
 INVENTORY = Path(COLLECTION_ROOT) / "molecule" / "third_party" / "inventory"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps import environment
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import complete, examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from conftest import HOST, ROOT
 
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import LEAST_VERSION
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import role_options, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from conftest import ROOT
 
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))

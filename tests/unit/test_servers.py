@@ -12,15 +12,11 @@ import pytest
 from serving import Release, configuration, resolved
 
 from ansible_collections.baremetal.web.plugins.filter.place_apps import place_apps
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    AppsError,
-    complete,
-    examine,
-    resolve,
-    role_options,
-    servers,
-)
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import place_slots
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import place_slots, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from conftest import HOST, ROOT
 
 SPEC = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
@@ -321,7 +317,7 @@ def test_ports_that_do_not_touch_stand_side_by_side() -> None:
     ("python", "machine"), [("3.9", "x86_64"), ("3.99", "x86_64"), ("3.13", "s390x"), ("3.13", "riscv64")]
 )
 def test_a_host_without_a_wheel_of_the_server_is_told_before_anything_is_done(python: str, machine: str) -> None:
-    with pytest.raises(AppsError) as refusal:
+    with pytest.raises(DescriptionError) as refusal:
         resolve_on(describe(kind="uwsgi"), python=python, machine=machine)
     for part in ("app shop", "server uwsgi", f"Python {python} on {machine}", "python.source_builds_enabled"):
         assert part in str(refusal.value)

@@ -28,13 +28,14 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.baremetal.web.plugins.filter.app_problems import app_problems
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps import sources
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import examine, search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
     Tree,
     app_requirements,
     open_app,
     open_source,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms import openpgp
 from conftest import run_ansible
 

@@ -33,8 +33,9 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.files import E
 from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import substitute
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, mount_problem
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import SHM, Home
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import complete, role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import WEB_SERVERS, Layout
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from conftest import GROUP, LAUNCHER, OWNER, ROOT, own_shm, run_ansible, wait_until
 from conftest import listens as unix_listens
 

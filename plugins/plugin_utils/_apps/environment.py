@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of environment variables that are no app's own: servers, Python or the shell act upon them."""
+"""Rules for the environment variables of an app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refused(NamedTuple):
         return any(re.fullmatch(each.replace("*", ".*"), name, re.DOTALL) for each in self.names)
 
 
-# docs/deploy.md has this table as well.
+# Names that are no app's own: servers, Python or the shell act upon them. docs/deploy.md has this table as well.
 REFUSED = (
     Refused(
         (
@@ -125,7 +125,32 @@ REFUSED = (
 )
 
 
-def problems(environment: Mapping[Any, Any]) -> Iterator[str]:
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGEST_VARIABLE = 131072  # MAX_ARG_STRLEN, with the NUL at its end
+
+
+def environment_problems(environment: Mapping[Any, Any]) -> Iterator[str]:
+    """Find variables that cannot be, and those that would change more than the app."""
+    for name, value in environment.items():
+        if not isinstance(name, str):
+            yield f"environment has the name {name!r}, which is no text; write the name in quotes"
+        elif not _VARIABLE_NAME.fullmatch(name):
+            yield f"environment has the name {name!r}; letters, digits and _ make a variable's name"
+        if value is None:
+            yield f'environment.{name} has no value; give it one, or "" for an empty text'
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            yield f"environment.{name} is neither text nor a number; write it in quotes"
+        elif "\0" in str(value):
+            yield f"environment.{name} has a NUL, which no variable can hold; take it out"
+        elif (size := len(f"{name}={value}".encode(errors="surrogatepass"))) >= _LARGEST_VARIABLE:
+            yield (
+                f"environment.{name} makes {size} bytes with its name, and Linux takes fewer than {_LARGEST_VARIABLE}; "
+                "put the value into a file"
+            )
+    yield from _refused(environment)
+
+
+def _refused(environment: Mapping[Any, Any]) -> Iterator[str]:
     """Find variables that would change more than the app; no value is shown, for it may be secret."""
     for name in map(str, environment):
         for refused in REFUSED:

@@ -26,15 +26,9 @@ from ansible.errors import AnsibleError
 from ansible_collections.baremetal.web.plugins.module_utils._host import archives
 from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import (
-    SOURCES,
-    file_name,
-    find_path,
-    in_bytes,
-    role_options,
-    wheel_version,
-    without_credentials,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.source_rules import SOURCES, wheel_version
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.downloads import UnreachableError, fetch
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import CACHE, found_file
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.lfs import LARGEST, is_pointer, is_pointer_file
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms import openpgp
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import (
@@ -44,8 +38,10 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirem
     in_directory,
     other_format,
 )
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.secrets import without_credentials
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.sizes import in_bytes
 
-CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "baremetal.web")
 # What the repository itself calls HEAD today; the mirror's own HEAD is what it was when it was made.
 DEFAULT_BRANCH = "refs/baremetal/HEAD"
 # Where nothing says what belongs to the app, these do not.
@@ -83,10 +79,6 @@ _REQUIREMENTS = re.compile(
     r"^(?:[^/]+/)?(?:pyproject\.toml|[^/]*requirements[^/]*\.(?:txt|in|lock))$|^requirements/[^/]+\.(?:txt|in)$",
     re.IGNORECASE,
 )
-
-
-class UnreachableError(AnsibleError):
-    """A source that is elsewhere cannot be had."""
 
 
 class Tree:
@@ -238,21 +230,6 @@ def app_requirements(tree: Tree, python: dict[str, Any], *, offline: bool = Fals
     )
 
 
-def fetch_once(packed: dict[str, Any], search: list[str]) -> str:
-    """Return the path of a file whose checksum is right; a URL is asked once in a run, for all hosts."""
-    key = hashlib.sha256(json.dumps([packed, search], sort_keys=True).encode()).hexdigest()[:16]
-    place = os.path.join(constants.DEFAULT_LOCAL_TMP, "baremetal.web", key)
-    os.makedirs(place, mode=0o700, exist_ok=True)
-    done = os.path.join(place, "path")
-    with file_lock(f"{place}.lock"):
-        if not os.path.exists(done):
-            path = _fetch(packed, search, place, _bounds({}))
-            with open(done, "w", encoding="utf-8") as stream:
-                stream.write(path)
-    with open(done, encoding="utf-8") as stream:
-        return stream.read()
-
-
 def _bring_together(source: dict[str, Any], search: list[str], requirements: str, place: str) -> None:
     root = os.path.join(place, "tree")
     shutil.rmtree(root, ignore_errors=True)
@@ -260,18 +237,18 @@ def _bring_together(source: dict[str, Any], search: list[str], requirements: str
     about: dict[str, Any] = {"root": root, "version": "", "commit": "", "wheel": "", "asked": ""}
     about["kind"] = next(kind for kind in SOURCES if source.get(kind))
     if requirements:
-        about["asked"] = _keep_requirements(_found(requirements, search), os.path.join(place, ASKED))
+        about["asked"] = _keep_requirements(found_file(requirements, search), os.path.join(place, ASKED))
     bounds = _bounds(source)
     about["bounds"] = [bounds.size, bounds.files]
     with tempfile.TemporaryDirectory(dir=place) as work:
         if source.get("path"):
-            about |= _from_path(_found(source["path"], search), root, bounds)
+            about |= _from_path(found_file(source["path"], search), root, bounds)
         elif source.get("git"):
             about |= _from_git(source["git"], search, root, work, bounds)
         elif source.get("archive"):
-            about |= _from_archive(_fetch(source["archive"], search, work, bounds), root, bounds)
+            about |= _from_archive(fetch(source["archive"], search, work, bounds), root, bounds)
         else:
-            about |= _from_wheel(_fetch(source["wheel"], search, work, bounds), root, bounds)
+            about |= _from_wheel(fetch(source["wheel"], search, work, bounds), root, bounds)
         if not about["files"]:
             raise AnsibleError("the source has no files, so there is no app in it. Correct source, or add the files.")
         if not source.get("lfs_pointers_enabled"):
@@ -527,7 +504,7 @@ def _from_git(
         except AnsibleError:
             raise AnsibleError(f"{shown} has no branch, tag or commit {version!r}.") from None
         if git.get("signers"):
-            _check_signature(mirror, shown, version, found, commit, _found(git["signers"], search), work)
+            _check_signature(mirror, shown, version, found, commit, found_file(git["signers"], search), work)
         with _named(f"{version} of {shown} cannot be used"):
             modes = _committed(mirror, commit, bounds)
         _refuse_submodules(modes, f"{version} of {shown}")
@@ -657,45 +634,3 @@ def _keep_requirements(path: str, target: str) -> str:
 
     Reader(keep, kind_of).file(name)
     return name
-
-
-def _fetch(packed: dict[str, Any], search: list[str], directory: str, bounds: archives.Bounds) -> str:
-    """Return the path of an archive or a wheel whose checksum is right."""
-    name = file_name(packed)
-    if packed.get("url"):
-        # Imported where they are used, as they take long and every process for a host would do it.
-        from http.client import HTTPException
-
-        from ansible.module_utils.urls import open_url
-
-        path = os.path.join(directory, name or "archive")
-        try:
-            with open_url(packed["url"]) as response, open(path, "wb") as stream:
-                while piece := response.read(archives.PIECE):
-                    stream.write(piece)
-                    if stream.tell() > bounds.size:
-                        raise bounds.too_large()
-        except (OSError, ValueError, HTTPException) as error:
-            said = without_credentials(str(error))
-            raise UnreachableError(f"{without_credentials(packed['url'])} cannot be fetched: {said}") from None
-        except archives.ArchiveError as error:
-            raise AnsibleError(f"{without_credentials(packed['url'])} cannot be used: {error}") from None
-    else:
-        path = _found(packed["path"], search)
-    if is_pointer_file(path):
-        raise AnsibleError(
-            f"{name} is a pointer of Git LFS, not the file itself. Run `git lfs pull` where it comes from, then "
-            "give the checksum of the file."
-        )
-    with open(path, "rb") as stream:
-        actual = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-    if actual != packed["checksum"]:
-        raise AnsibleError(f"{name} has the checksum {actual}, not {packed['checksum']}; nothing of it was used.")
-    return path
-
-
-def _found(path: str, search: list[str]) -> str:
-    found = find_path(path, search)
-    if found is None:
-        raise AnsibleError(f"{path} is not on the controller (looked in {', '.join(search)} and the collection).")
-    return found

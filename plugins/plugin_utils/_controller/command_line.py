@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import COLLECTION_ROOT, role_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT, role_options
 
 # What each playbook reads besides variables of roles. One that begins with a playbook's name may be in an inventory.
 WORDS: dict[str, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import read_role
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import read_role
 
 # Those that the role python has packages for.
 SUPPORTED = read_role("python", "vars", "main.yml")["__python_platforms"]

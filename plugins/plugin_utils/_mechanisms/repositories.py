@@ -12,9 +12,10 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import apply_options, find_path, role_options
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import CACHE
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import CACHE, find_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.openpgp import KeyFileError, checked
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import apply_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 
 _NAME = r"[a-z0-9][a-z0-9._-]*"
 _FINGERPRINT = r"[0-9A-Fa-f]{40}"

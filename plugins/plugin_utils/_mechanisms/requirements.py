@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urldefrag, urlsplit
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.apps import without_credentials
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.lfs import is_pointer
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.secrets import without_credentials
 
 # ansible-core brings it; the environment of its import test does not.
 with suppress(ImportError):
