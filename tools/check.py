@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.fleet import machine
+from tests.fleet.process import FleetError, say
+
 from . import matrix
-from .fleet import machine
-from .fleet.process import FleetError, say
 from .matrix import Progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .fleet import hosts, images, inventory
-from .fleet.inventory import Fleet, Host
-from .fleet.process import FleetError, run, say, state_directory, write
+from tests.fleet import hosts, images, inventory
+from tests.fleet.inventory import Fleet, Host
+from tests.fleet.process import FleetError, run, say, state_directory, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INVENTORY = Path("inventories/demo/hosts.yml")

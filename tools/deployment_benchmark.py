@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 from ansible.release import __version__ as ansible_version
 
-from .fleet import hosts, images, inventory
-from .fleet.process import FleetError, say, state_directory, write
+from tests.fleet import hosts, images, inventory
+from tests.fleet.process import FleetError, say, state_directory, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "deployments"

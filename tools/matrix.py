@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from .fleet import images, inventory
-from .fleet.process import STATE, FleetError, hand_over, write
+from tests.fleet import images, inventory
+from tests.fleet.process import STATE, FleetError, hand_over, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Together they have every platform that is not a rebuild of another one, and one rebuild.

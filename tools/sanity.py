@@ -32,7 +32,7 @@ def unpack(tree: Path) -> Path:
     collection = tree / "ansible_collections" / "baremetal" / "web"
     collection.mkdir(parents=True)
     subprocess.run(["tar", "-xzf", *tree.glob("*.tar.gz"), "-C", collection], check=True)
-    shutil.copytree(REPOSITORY / "tests", collection / "tests", ignore=shutil.ignore_patterns("unit"))
+    shutil.copytree(REPOSITORY / "tests", collection / "tests", ignore=shutil.ignore_patterns("unit", "fleet", "vm"))
     return collection
 
 

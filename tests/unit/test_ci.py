@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from tests.fleet import images
 from tools import artifact, cores, sanity
-from tools.fleet import images
 
 LOCK = ROOT / "requirements-dev.txt"
 

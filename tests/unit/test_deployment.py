@@ -18,10 +18,10 @@ import pytest
 from ansible_collections.baremetal.web.plugins.filter.path_profile import path_profile
 from ansible_collections.baremetal.web.plugins.module_utils._host import pending_marker
 from conftest import GROUP, OWNER, StandIns
+from tests.fleet import images, inventory
+from tests.fleet.process import FleetError
 from tools import deployment_benchmark as tool
 from tools.deployment_benchmark import Run
-from tools.fleet import images, inventory
-from tools.fleet.process import FleetError
 
 Change = Callable[..., dict[str, Any]]
 RUN = Run(1, "noop", 1, "ansible-playbook site.yml", {}, 5.0, 3.0, tasks_per_host=40, tasks=40)

@@ -12,10 +12,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.fleet import apt, hosts, images, inventory, machine, process, ssh
+from tests.fleet.__main__ import main
+from tests.fleet.process import FleetError
 from tools import check
-from tools.fleet import apt, hosts, images, inventory, machine, process, ssh
-from tools.fleet.__main__ import main
-from tools.fleet.process import FleetError
 
 INVENTORY = """
 all:

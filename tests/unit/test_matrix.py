@@ -7,10 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.fleet import images
+from tests.fleet.process import FleetError
 from tools import matrix
 from tools.check import SCENARIOS
-from tools.fleet import images
-from tools.fleet.process import FleetError
 
 HOSTS = {"app-centos": "centos9", "app-ubuntu": "ubuntu2404", "app-debian": "debian13"}
 INFO = "\x1b[36mINFO    \x1b[0m \x1b[32m{}\x1b[0m ➜ \x1b[33m{}\x1b[0m: "

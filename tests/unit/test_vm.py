@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.fleet.process import FleetError
-from tools.vm import images
+from tests.fleet.process import FleetError
+from tests.vm import images
 
 CONTENT = b"an image"
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()

@@ -22,7 +22,7 @@ HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman"
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", *HELPERS])
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 POLICY = Path("/usr/sbin/policy-rc.d")
-POLICY_MARK = "# Made by tools/fleet while it installs packages; `make prepare` removes one that was left behind."
+POLICY_MARK = "# Made by tests/fleet while it installs packages; `make prepare` removes one that was left behind."
 SYSTEMD = Path("/run/systemd/system")
 UNITS = Path("/lib/systemd/system")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -76,7 +76,7 @@ def connect() -> Podman:
     """Make podman usable: its configuration and, on old cgroups, the private mount namespace."""
     _require_root()
     if not installed():
-        raise FleetError("podman is not installed: run `python -m tools.fleet prepare` first")
+        raise FleetError("podman is not installed: run `python -m tests.fleet prepare` first")
     with lock("machine"):
         if not STORAGE.exists():
             STORAGE.mkdir(mode=0o700)

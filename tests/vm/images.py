@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.fleet import apt, machine
-from tools.fleet.images import CA_CERTIFICATES
-from tools.fleet.process import STATE, FleetError, run, run_logged, say, write
+from tests.fleet import apt, machine
+from tests.fleet.images import CA_CERTIFICATES
+from tests.fleet.process import STATE, FleetError, run, run_logged, say, write
 
 CACHE = STATE / "vm-images"
 SIZE = "10G"

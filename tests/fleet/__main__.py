@@ -1,4 +1,4 @@
-"""Command line: python -m tools.fleet COMMAND."""
+"""Command line: python -m tests.fleet COMMAND."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from .process import RUN, STATE, FleetError, hand_over, say, state_directory
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(
-        prog="python -m tools.fleet",
+        prog="python -m tests.fleet",
         description="A fleet of systemd hosts in podman, from an Ansible inventory.",
         epilog="In the environment: TEST_IMAGE_<PLATFORM>=<image> makes a platform's hosts from that image; "
         "PLATFORMS=centos10,debian12 puts these in the place of the inventory's platforms of their families.",

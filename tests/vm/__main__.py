@@ -1,4 +1,4 @@
-"""Command line: python -m tools.vm up|down."""
+"""Command line: python -m tests.vm up|down."""
 
 import argparse
 import os
@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from tools.fleet import machine, ssh
-from tools.fleet.process import FleetError, hand_over, lock, run, say, state_directory, succeeds, write
+from tests.fleet import machine, ssh
+from tests.fleet.process import FleetError, hand_over, lock, run, say, state_directory, succeeds, write
 
 from . import images
 from .images import Disk, Identity
@@ -124,7 +124,7 @@ def down(state: Path) -> None:
 def main() -> int:
     """Run one command and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.vm",
+        prog="python -m tests.vm",
         description="A virtual machine with SELinux enforcing.",
         epilog="TEST_VM_IMAGE=<path or URL of a cloud image in qcow2>, TEST_VM_IMAGE_SHA256=<its checksum>",
     )
