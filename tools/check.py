@@ -91,6 +91,8 @@ GROUPS: dict[str, list[Check]] = {
         Check("ansible-lint", ("ansible-lint", "--offline")),
         Check("ruff check", ("ruff", "check")),
         Check("ruff format", ("ruff", "format", "--check")),
+        Check("changelog", ("antsibull-changelog", "lint")),
+        Check("released changes", ("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")),
         Check("workflows", ("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)),
     ],
     "sanity": [Check("ansible-test sanity", (PYTHON, "-m", "tools.sanity"))],

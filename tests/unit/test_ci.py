@@ -165,3 +165,14 @@ def test_a_signature_of_the_release_is_what_ansible_galaxy_verifies(tmp_path: Pa
     (tmp_path / "MANIFEST.json").write_text("{ }\n")
     assert subprocess.run(verify, check=False, capture_output=True).returncode != 0
     subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+
+
+def test_each_hook_before_a_commit_runs_a_locked_tool_without_network() -> None:
+    (repository,) = load(".pre-commit-config.yaml")["repos"]
+    assert repository["repo"] == "local"
+    locked = set(re.findall(r"^([\w-]+)==", LOCK.read_text(), re.MULTILINE))
+    assert "pre-commit" in locked
+    for hook in repository["hooks"]:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert hook["language"] == "system", hook["id"]
+        assert program in {*locked, "python"}, hook["id"]

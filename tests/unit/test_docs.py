@@ -89,6 +89,7 @@ PAGES = [
     str(page.relative_to(ROOT))
     for pattern in ("*.md", "docs/*.md", "findings/*.md")
     for page in sorted(ROOT.glob(pattern))
+    if page.name != "CHANGELOG.md"  # written by antsibull-changelog
 ]
 
 
