@@ -147,7 +147,8 @@ class Inspection(Operation):
         refuse_private_tmp(self.app)
         release, current = self._name(), home.current
         manifest = home.manifest(release)
-        settled = release == current and manifest.get("description") == self.description and self._has_settled()
+        as_described = release == current and manifest.get("description") == self.description
+        settled = as_described and not self.activation(release).drift()
         slots = self._slots(release, settled)
         return {
             "release": release,
@@ -183,9 +184,6 @@ class Inspection(Operation):
             last = max(int(name.partition(".")[2] or 1) for name in [*same, *runs])
             return f"{wanted}.{last + 1}"
         return same[-1] if same else wanted
-
-    def _has_settled(self) -> bool:
-        return self.activation(self.home.current).is_settled()
 
     def _slots(self, release: str, settled: bool) -> dict[str, Any]:
         wanted = self.description["endpoint"]

@@ -601,7 +601,7 @@ def test_an_activation_that_is_killed_leaves_a_lock_that_expires_and_the_next_ru
         wanted = C if then == "deploy" else D
         answer = host.deploy(wanted, run="next")
     assert (answer["failed"], host.shop.visit(), host.locked) == (False, wanted, False)
-    assert host.shop.activation(wanted).is_settled()
+    assert not host.shop.activation(wanted).drift()
     assert host.home.history()[-1]["release"] == wanted
 
 

@@ -243,24 +243,40 @@ class Activation:
         timeouts = [hook["timeout"] for kind in ("before_activate", "after_activate") for hook in hooks[kind]]
         return health["timeout"] + health["stable"] * (2 if self.background() else 1) + sum(timeouts)
 
-    def is_settled(self) -> bool:
-        """Tell whether the release is live, healthy and in supervisord as described, and nothing is left over."""
-        home = self.home
-        if home.current != self.release or self.manifest.get("healthy") is None:
-            return False
+    def drift(self) -> str:
+        """Return how the host differs from the release as it is described; empty when it has converged."""
+        if self.home.current != self.release:
+            return "it is not live"
+        if self.manifest.get("healthy") is None:
+            return "it has not proved to be healthy"
         # supervisord itself may have been started a moment ago.
         self.supervisor.wait(self.name, self.description["program"]["startsecs"] + 5)
+        return self._drift_of_links() or self._drift_of_programs() or self.sickness()
+
+    def _drift_of_links(self) -> str:
+        """Return which link leads to another release."""
+        home = self.home
+        if os.path.basename(os.path.realpath(home.current_link)) != self.release:
+            return f"{home.current_link} does not lead to it"
+        if os.path.realpath(home.current_socket) != os.path.realpath(home.socket(self.release)):
+            return f"{home.current_socket} does not lead to its socket"
+        if home.occupant(home.slot) != self.release:
+            return f"{home.slot_link(home.slot)} does not lead to its socket"
+        return ""
+
+    def _drift_of_programs(self) -> str:
+        """Return which program of supervisord is left over, starts with the host, or is not as described."""
+        home, former = self.home, self.home.former
+        if others := set(self.programs.releases()) - {self.release, former}:
+            return f"supervisord has programs of {', '.join(sorted(others))}"
+        if self.programs.of(former) not in ([], [home.program(former)]):
+            return f"supervisord has background programs of {former}, which is not live"
+        if "autostart = true" in (self.supervisor.current_text(home.program(former)) or ""):
+            return f"the program {home.program(former)} would start with the host, and its release is not live"
         wanted = {program["name"]: self.text(program) for program in (self.server(), *self.background())}
-        return (
-            os.path.basename(os.path.realpath(home.current_link)) == self.release
-            and os.path.realpath(home.current_socket) == os.path.realpath(home.socket(self.release))
-            and home.occupant(home.slot) == self.release
-            and set(self.programs.releases()) <= {self.release, home.former}
-            and self.programs.of(home.former) in ([], [home.program(home.former)])
-            and "autostart = true" not in (self.supervisor.current_text(home.program(home.former)) or "")
-            and {name: self.supervisor.current_text(name) for name in self.programs.of(self.release)} == wanted
-            and not self.sickness()
-        )
+        found = {name: self.supervisor.current_text(name) for name in self.programs.of(self.release)}
+        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        return f"supervisord has not as described: {', '.join(differing)}" if differing else ""
 
     # The way
 
