@@ -91,7 +91,7 @@ EXAMPLES = r"""
 - name: Stage the app beside what is live
   baremetal.web.release_stage:
     app: "{{ app }}"
-    config: "{{ lookup('ansible.builtin.template', 'server/gunicorn.conf.py.j2') }}"
+    config: "{{ lookup('ansible.builtin.template', 'server.conf.j2') }}"
     socket_group: www-data
     uv: /opt/baremetal/bin/uv
     index_url: ""

@@ -143,6 +143,22 @@ def test_every_key_of_an_app_is_read_by_some_code(key: str) -> None:
     assert any(re.search(rf"""["'.]{name}\b""", path.read_text()) for path in code)
 
 
+# These are a protocol and an interface as well.
+AMBIGUOUS = {"uwsgi", "tornado"}
+ROOMS = ("plugins", "playbooks", "roles/wsgi/defaults", "roles/wsgi/tasks", "roles/wsgi/vars")
+SHARED_BY_SERVERS = [ROOT / "roles/wsgi/files/baremetal_web" / name for name in ("entry.py", "launch.py")]
+
+
+def test_no_file_but_the_table_names_a_kind_of_server() -> None:
+    table = ROOT / "plugins/plugin_utils/_apps/servers.yml"
+    names = "|".join(set(servers().kinds) - AMBIGUOUS)
+    kind = re.compile(rf"(?i)\b({names})\b|\bkind\W{{1,12}}({'|'.join(AMBIGUOUS)})\b|\buwsgi\W+in sys\.modules")
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".yml", ".j2")]
+    assert table in files
+    named = {str(path.relative_to(ROOT)) for path in [*files, *SHARED_BY_SERVERS] if kind.search(path.read_text())}
+    assert named == {str(table.relative_to(ROOT))}
+
+
 def test_every_server_and_worker_class_that_can_be_chosen_is_known() -> None:
     options = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
     assert sorted(servers().kinds) == sorted(options["kind"]["choices"])

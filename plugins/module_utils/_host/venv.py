@@ -15,7 +15,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host import index_p
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
 
-LEAST_VERSION = (3, 10)  # of gunicorn since 24.0
+LEAST_VERSION = (3, 10)  # of the servers in the lock files
 RECORDS = "requirements.d"
 MISSING_WHEEL = (
     "No index was asked, for python_wheelhouse is set. If a wheel is missing there: run "

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
+
 FORMAT = 1
 PARTS = ("workloads", "subjects", "runs", "claims", "missing")
 # Rates so near each other are alike, and the lower p99 decides; the knee of a curve is where it comes so near its best.
@@ -301,7 +303,7 @@ class Figures:
     def patches(self, subject: str) -> bool:
         """Tell whether the subject changes the standard library below the app."""
         words = [subject, *map(str, (dig(self.subjects, subject, "server") or {}).values())]
-        return any("gevent" in word for word in words)
+        return any(name in word for word in words for name in servers().patching())
 
     def fit(self, subject: str) -> bool:
         """Tell whether the subject can be chosen for an app as it is: in production, and not for an app of its own."""
