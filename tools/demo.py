@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.fleet import hosts, images, inventory
 from tests.fleet.inventory import Fleet, Host
 from tests.fleet.process import FleetError, run, say, state_directory, write
+from tests.fleet.tables import columns
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INVENTORY = Path("inventories/demo/hosts.yml")
@@ -89,7 +90,7 @@ def table(fleet: Fleet, logins: Path) -> str:
         identity = f"{host.platform} ({images.choose(host.platform).kind})"
         lines.append((host.name, identity, url, answer(url), f"http://127.0.0.1:{tunnelled[WEB_PORT]}/"))
     # The app's answer is set in wide characters, so it goes last in its line.
-    rows = [f"{host:<12}{identity:<23}{web:<25}{url:<41}{said}" for host, identity, url, said, web in lines]
+    rows = columns((host, identity, web, url, said) for host, identity, url, said, web in lines)
     return "\n".join(
         [
             "",

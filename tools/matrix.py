@@ -11,6 +11,7 @@ import yaml
 
 from tests.fleet import images, inventory
 from tests.fleet.process import STATE, FleetError, hand_over, write
+from tests.fleet.tables import columns
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Together they have every platform that is not a rebuild of another one, and one rebuild.
@@ -153,10 +154,7 @@ def rows(runs: list[Run]) -> list[list[str]]:
 
 def text(runs: list[Run]) -> str:
     """Lay the table out for a terminal."""
-    table = rows(runs)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return "\n".join([*lines, "", *(summary(run) for run in runs)])
+    return "\n".join([*columns(rows(runs)), "", *(summary(run) for run in runs)])
 
 
 def markdown(runs: list[Run]) -> str:

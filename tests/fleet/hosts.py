@@ -15,6 +15,7 @@ from .images import Image
 from .inventory import Fleet, Host
 from .machine import Podman
 from .process import STATE, FleetError, in_parallel, lock, say, state_directory
+from .tables import columns
 
 ENROL = images.SOURCE / "enrol.sh"
 
@@ -221,10 +222,7 @@ def status(fleet: Fleet) -> str:
         state = container.state if container else "absent"
         platform = Path(container.spec["image"]).name.partition(":")[0] if container else host.platform
         rows.append((host.name, platform, kind, state, str(host.address), ports or "-"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(columns(rows))
 
 
 def _network(fleet: Fleet, podman: Podman, plans: list[Plan], present: dict[str, Container]) -> list[Plan]:
