@@ -16,6 +16,8 @@ from contextlib import closing, suppress
 from typing import NamedTuple, Union
 from urllib.parse import unquote
 
+from ansible_collections.baremetal.web.plugins.module_utils._host.processes import process_numbers
+
 _LISTEN = "0A"
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 EVERYWHERE: set[Address] = {ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::")}
@@ -58,7 +60,7 @@ def _is_owned(process: str, owners: Collection[str | int]) -> bool:
 
 def _listeners(port: str, owners: Collection[str | int]) -> set[Listener]:
     nameless = _listening_inodes(int(port))
-    processes = glob.glob("/proc/[0-9]*") if nameless else []
+    processes = [f"/proc/{number}" for number in process_numbers()] if nameless else []
     found, closed = set(), set()
     for process in processes:
         # A process may end meanwhile; and even root may not look into each, where a container lacks CAP_SYS_PTRACE.

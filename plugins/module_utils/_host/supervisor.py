@@ -16,9 +16,10 @@ import subprocess
 import time
 import xmlrpc.client
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN, write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.processes import family, running
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection
 
 CONFIG = "/etc/supervisord/supervisord.conf"
@@ -104,30 +105,11 @@ _LOG_END = 1 << 14
 _ENDED = re.compile(r"exited: (\S+) \((exit status \d+|terminated by \w+)")
 
 
-class _Process(NamedTuple):
-    parent: int
-    group: int
-
-
-def _processes() -> dict[int, _Process]:
-    """Return the processes that have not ended."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
-                state, parent, group = stream.read().rpartition(")")[2].split()[:3]
-                if state not in "ZX":
-                    found[int(name)] = _Process(int(parent), int(group))
-    return found
-
-
 def add_groups(groups: set[int]) -> None:
     """Add the process groups that members of these have made; RQ, for example, makes one for each task."""
-    processes = _processes()
-    members = {number for number, process in processes.items() if process.group in groups}
-    while added := {number for number, process in processes.items() if process.parent in members} - members:
-        members |= added
-    groups |= {processes[number].group for number in members}
+    known = running()
+    members = family((number for number, process in known.items() if process.group in groups), known)
+    groups |= {known[number].group for number in members}
 
 
 def end_groups(groups: set[int], seconds: float) -> None:
@@ -137,7 +119,7 @@ def end_groups(groups: set[int], seconds: float) -> None:
     """
     asked: set[int] = set()
     end = time.monotonic() + seconds
-    while found := {number: process for number, process in _processes().items() if process.group in groups}:
+    while found := {number: process for number, process in running().items() if process.group in groups}:
         late = time.monotonic() > end
         for number, process in found.items():
             if late or (process.parent not in found and number not in asked):

@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.baremetal.web.plugins.module_utils._host import venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
+from ansible_collections.baremetal.web.plugins.module_utils._host.processes import children
 from ansible_collections.baremetal.web.plugins.module_utils._host.shell_line import shell_command
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import port_holders
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
@@ -53,18 +54,6 @@ LEAST_WARM_SECONDS = 5
 
 def _as_it_is(_user: str) -> contextlib.AbstractContextManager[dict[str, str]]:
     return contextlib.nullcontext({})
-
-
-def children(process: int) -> set[int]:
-    """Return the processes that a process has started itself and that have not ended."""
-    found = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
-                state, parent = stream.read().rpartition(")")[2].split()[:2]
-                if int(parent) == process and state != "Z":
-                    found.add(int(name))
-    return found
 
 
 class Programs:

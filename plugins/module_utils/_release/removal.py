@@ -20,6 +20,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host import change_
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import put_back, write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import has_package
+from ansible_collections.baremetal.web.plugins.module_utils._host.processes import processes_of
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import WEB_SERVERS
@@ -226,7 +227,7 @@ class Removal:
         except KeyError:
             return
         end = time.monotonic() + 10
-        while self.acts and (processes := _processes(number)) and time.monotonic() < end:
+        while self.acts and (processes := processes_of(number)) and time.monotonic() < end:
             for process in processes:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
@@ -274,13 +275,3 @@ class Removal:
         if self.acts:
             self.notes.forget(kind, name)
             self.notes.save()
-
-
-def _processes(user: int) -> list[int]:
-    """Return the processes that run as a user."""
-    found = []
-    for path in glob.glob("/proc/[0-9]*"):
-        with suppress(FileNotFoundError):
-            if os.stat(path).st_uid == user:
-                found.append(int(os.path.basename(path)))
-    return found

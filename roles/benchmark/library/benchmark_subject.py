@@ -129,6 +129,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
+from ansible_collections.baremetal.web.plugins.module_utils._host.processes import family, processes
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import ask, port_holders
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
@@ -147,8 +148,6 @@ PROPERTIES = (
     *("DynamicUser=yes", "RuntimeDirectory={unit}", "WorkingDirectory=/run/{unit}"),
     *("TimeoutStopSec=10", "RuntimeMaxSec=3600"),
 )
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class SubjectError(Exception):
@@ -314,30 +313,10 @@ def stop(module: AnsibleModule) -> bool:
     return bool(running or units)
 
 
-def processes() -> dict[int, tuple[int, float]]:
-    """Return the parent of each process, and the seconds of processor time of it and of its children that ended."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", encoding="latin-1") as stream:
-                # proc(5): from state on; ppid is the 2nd, utime, stime, cutime, cstime are the 12th to 15th.
-                fields = stream.read().rpartition(")")[2].split()
-                found[int(name)] = int(fields[1]), sum(map(int, fields[11:15])) / _TICKS
-    return found
-
-
-def family(roots: Iterable[int], known: dict[int, tuple[int, float]]) -> set[int]:
-    """Return the processes and all their descendants."""
-    members = {root for root in roots if root in known}
-    while more := {process for process, (parent, _cpu) in known.items() if parent in members} - members:
-        members |= more
-    return members
-
-
 def cpu_seconds(roots: Iterable[int]) -> float:
     """Return the processor time of the processes and their descendants, in seconds."""
     known = processes()
-    return sum(known[process][1] for process in family(roots, known))
+    return sum(known[process].cpu for process in family(roots, known))
 
 
 def memory_bytes(roots: Iterable[int]) -> int:
