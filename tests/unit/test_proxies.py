@@ -24,7 +24,7 @@ from ansible_collections.baremetal.web.plugins.filter.app_proxy import app_proxy
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
-from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import Apache, Layout
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import WEB_SERVERS, Apache, Layout
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
@@ -617,6 +617,17 @@ def test_a_port_of_httpd_that_somebody_else_has_a_site_on_is_not_closed_to_unkno
     nowhere = Apache(Layout("", "", []), "wsgi", lambda *_: "", str)
     regex = nowhere.conflict(complete({"name": "shop"}, "nginx", "site", "nginx_site"))["regex"]
     assert bool(re.search(regex, f"\n{line}\n", re.MULTILINE)) == refused
+
+
+@pytest.mark.parametrize("server", PROXIES)
+def test_the_text_of_an_error_page_is_no_variable_of_a_template(server: str) -> None:
+    """ansible-core 2.18 and older would take braces in it for a template."""
+    given: list[dict[str, Any]] = []
+    rendering = WEB_SERVERS[server](Layout("", "", []), "wsgi", lambda _, more: given.append(more) or "", str)
+    described = {"name": "shop", "error_pages": [{"codes": [404], "path": "{{ braces }}.html"}]}
+    needs = rendering.present(complete(described, "nginx", "site", "nginx_site"))
+    assert needs["files"][1]["content"] == "{{ braces }}.html"
+    assert given[0]["pages"] == [{"codes": [404], "name": "wsgi-shop@404.html"}]
 
 
 def app(name: str, **site: Any) -> dict[str, Any]:

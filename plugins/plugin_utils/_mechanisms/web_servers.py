@@ -74,7 +74,9 @@ class WebServer:
         site = {**site, "locations": list(map(_location, site["locations"]))}
         pages = [self._page(site, page) for page in site["error_pages"]]
         path = self.path(site)
-        files = [{"path": path, "content": self.render(self.template, {"site": site, "pages": pages})}]
+        # Without the text of a page: ansible-core 2.18 and older would take braces in it for a template.
+        named = [{"codes": page["codes"], "name": page["name"]} for page in pages]
+        files = [{"path": path, "content": self.render(self.template, {"site": site, "pages": named})}]
         others = self.layout.configuration if site["catch_all_enabled"] else []
         return {
             "name": site["name"],
