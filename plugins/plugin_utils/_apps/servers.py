@@ -68,7 +68,7 @@ class Servers:
         """Return the names of the servers that have an option."""
         names = (
             f"{kind} {worker_class}".strip()
-            for kind, worker_class, _, variant in self.uses()
+            for kind, worker_class, _interface, variant in self.uses()
             if option in variant["options"]
         )
         return list(dict.fromkeys(names))
@@ -85,12 +85,14 @@ class Servers:
             for option, entry in self.options.items()
         }
         spec["kind"]["choices"] = list(self.kinds)
-        spec["worker_class"]["choices"] = ["", *dict.fromkeys(name for _, name in self.variants() if name)]
+        spec["worker_class"]["choices"] = ["", *dict.fromkeys(name for _kind, name in self.variants() if name)]
         return spec
 
     def patching(self) -> set[str]:
         """Return the names of the kinds and worker classes that change the standard library below the app."""
-        return {worker_class or kind for kind, worker_class, _, variant in self.uses() if variant["patches_app"]}
+        return {
+            worker_class or kind for kind, worker_class, _interface, variant in self.uses() if variant["patches_app"]
+        }
 
     # What an operator wrote
 

@@ -36,4 +36,4 @@ else:
     # uWSGI ignores these until the app is loaded, and a worker that is asked to end by then would stay for ever.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    from baremetal_web.entry import application  # noqa: F401
+    from baremetal_web.entry import application  # noqa: F401  # pylint: disable=unused-import
