@@ -13,6 +13,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.site_rules import Bind
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import find_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import EVERY
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 
 # What stands for signs of a host name in the name of a file.
 _FILE_SIGNS = str.maketrans({"*": "+", ":": "_", "[": None, "]": None})
@@ -75,11 +76,11 @@ def _names_first(server_name: str) -> tuple[bool, str]:
 
 
 def _location(app: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe where an app is in a site; what both specs have by one name goes on as it is."""
+    known = role_options("nginx", "site")["nginx_site"]["options"]["locations"]["options"]
     return {
+        **{key: value for key, value in app["site"].items() if key in known},
         "name": f"wsgi-{app['name']}",
-        "prefix": app["site"]["prefix"],
         **place_slots(app["home"], dict.fromkeys("ab", endpoint(app["server"]))),
-        "max_body_size": app["site"]["max_body_size"],
-        **{key: app["site"][key] for key in ("websocket_enabled", "cors", "intercept_errors_enabled")},
         "read_timeout": max(60, app["server"]["timeout"] + 5),
     }
