@@ -76,7 +76,7 @@ class Servers:
     @functools.cached_property
     def common(self) -> frozenset[str]:
         """Return the options that every server takes; a server refuses those that it does not have."""
-        return frozenset(self.options).difference(*(variant["options"] for *_, variant in self.uses()))
+        return frozenset(self.options).difference(*(variant["options"] for *_names, variant in self.uses()))
 
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """Return the options as an argument spec has them, with the names that may be chosen."""
