@@ -25,7 +25,7 @@ def remove(hosts: list[Host], what: str, *arguments: str, confirm: str = "", **v
     return play("playbooks/remove.yml", limit(hosts), *arguments, remove=what, confirm=confirm or what, **variables)
 
 
-def picture(host: Host) -> dict[str, dict[str, str]]:
+def snapshot(host: Host) -> dict[str, dict[str, str]]:
     """Describe everything on a host."""
     return json.loads(host.check_output("python3 -c %s", SNAPSHOT))
 
@@ -117,7 +117,7 @@ def removed(hosts: list[Host]) -> None:
 
 @pytest.mark.usefixtures("removed")
 def test_after_everything_is_removed_the_host_is_as_it_was_before_us(host: Host) -> None:
-    before, after = json.loads(host.file("/root/before.json").content_string), picture(host)
+    before, after = json.loads(host.file("/root/before.json").content_string), snapshot(host)
     different = {
         (kind, key): (before[kind].get(key), after[kind].get(key))
         for kind in before
