@@ -174,7 +174,7 @@ def test_redirects_in_a_circle_are_never_healthy(serve: Serve) -> None:
     server = serve(pages={"/data/a": "/data/b", "/data/b": "c?x=1", "/data/c?x=1": "http://shop.example:8080/data/b"})
     said = one.problem(server.place, 5, advised=True)
     assert "answer 302 from http://shop.example/data/a" in said
-    assert "a redirect to /data/b, in a circle of /data/a, /data/b, /data/c?x=1. A visitor would be" in said
+    assert "a redirect to /data/b, in a circle of /data/a, /data/b, /data/c?x=1. A client would be" in said
 
 
 @pytest.mark.parametrize("cookie", ["seen=1", "session={n}"])
@@ -204,7 +204,7 @@ def test_a_redirect_to_itself_is_never_healthy(serve: Serve, location: str) -> N
     one = probe("/302", prefix="/data", statuses=("2xx", "3xx"))
     said = one.problem(serve(location=location).place, 5, advised=True)
     if location:
-        assert f"a redirect to {location}, which is the same URL. A visitor would be redirected without end" in said
+        assert f"a redirect to {location}, which is the same URL. A client would be redirected without end" in said
     else:
         assert said == ""  # leads nowhere, and is listed
 

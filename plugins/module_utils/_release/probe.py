@@ -55,11 +55,11 @@ class Probe(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Return what a visitor would ask for."""
+        """Return what a client would ask for."""
         return f"http://{self.host}{self.prefix}{self.path}"
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that the web server in front sets, for a visitor on the host itself."""
+        """Return the headers that the web server in front sets, for a client on the host itself."""
         prefix = {"X-Forwarded-Prefix": self.prefix, "SCRIPT_NAME": self.prefix} if self.prefix else {}
         return {
             **{"Host": self.host, "User-Agent": "baremetal.web health probe"},
@@ -93,7 +93,7 @@ class Probe(NamedTuple):
         return f"{found}. {self._advice(answer, bool(circle))}" if advised else found
 
     def _circle(self, answer: Answer, place: str, seconds: float, protocol: str) -> list[str]:
-        """Return the pages between which redirects send a visitor for ever; none where they end, or leave the app."""
+        """Return the pages between which redirects send a client for ever; none where they end, or leave the app."""
         url, page, cookies = self.url, _page(self.url), dict[str, str]()
         # A page that redirects once, to set a cookie, is another one with it.
         seen = [(page, cookies.keys())]
@@ -119,7 +119,7 @@ class Probe(NamedTuple):
         wanted = ", ".join(self.statuses)
         allow = f"or add {answer.status} to health.statuses ({wanted}) if that answer is right"
         if round_again:
-            return "A visitor would be redirected without end. Let the app take its prefix and host from the request"
+            return "A client would be redirected without end. Let the app take its prefix and host from the request"
         if answer.status in REDIRECTS:
             return f"A redirect does not show that the app works. Set health.path to a page that answers 200, {allow}"
         if answer.status == 400:

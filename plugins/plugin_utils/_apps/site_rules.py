@@ -35,7 +35,7 @@ _FORMS = {
 # Ports on which no site can do what somebody expects of it.
 _TAKEN_PORTS = {
     22: "Logins by ssh listen there; choose another port, such as 80",
-    443: "Visitors would expect TLS there, which sites do not have yet; choose another port, such as 80",
+    443: "Clients would expect TLS there, which sites do not have yet; choose another port, such as 80",
 }
 
 
