@@ -153,12 +153,12 @@ class ActionModule(UploadingAction):
                 "release": before["release"],
                 "version": tree.version,
                 "commit": tree.commit,
-                "settled": before["settled"],
+                "converged": before["converged"],
                 "slots": before["slots"],
-                "moved": before["moved"],
+                "endpoint_changed": before["endpoint_changed"],
                 "hooks": {kind: sorted({hook["run_once"] for hook in hooks}) for kind, hooks in app["hooks"].items()},
             }
-            if before["settled"]:
+            if before["converged"]:
                 return {**answer, "changed": False}
             if self._task.check_mode:
                 return {**answer, "changed": True, "diff": self._plan(app, before, answer)}

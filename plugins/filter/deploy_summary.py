@@ -60,7 +60,7 @@ def _rows(host: str, answers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "result": _result(staged, seen, before),
             "seconds": activated.get(app, {}).get("seconds", {}).get("total", ""),
             "starts anew": "nothing"
-            if staged.get("settled")
+            if staged.get("converged")
             else ", ".join(["server", *programs])
             if staged
             else "unknown",
@@ -77,7 +77,7 @@ def _result(staged: Mapping[str, Any], seen: Mapping[str, Any], before: str) -> 
         return "the host did not answer"
     if seen["health"] != "healthy":
         return f"NOT HEALTHY: {seen['health']}"
-    if staged.get("settled"):
+    if staged.get("converged"):
         return "was live already"
     if not staged or seen["release"] != staged["release"]:
         return "switched back" if staged and before == staged["release"] else "not switched"

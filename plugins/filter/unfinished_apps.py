@@ -46,7 +46,7 @@ def unfinished_apps(hosts: list[str], answers: Mapping[str, Any], host: str) -> 
 
 
 def _has_switched(staged: Mapping[str, Any]) -> bool:
-    return not staged["settled"] and staged["current"] != staged["release"]
+    return not staged["converged"] and staged["current"] != staged["release"]
 
 
 class FilterModule:

@@ -119,13 +119,13 @@ slots:
   description: How a web server reaches each of the two slots (C(protocol), and C(port), 0 for a unix socket).
   type: dict
   returned: success
-moved:
+endpoint_changed:
   description: >-
     Whether that is different from before, so that the web server has to know it before
     M(baremetal.web.release_activate).
   type: bool
   returned: success
-settled:
+converged:
   description: Whether the wanted release is live and healthy already.
   type: bool
   returned: success

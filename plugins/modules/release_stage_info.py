@@ -75,7 +75,7 @@ complete:
   description: Whether the release is built already.
   type: bool
   returned: success
-settled:
+converged:
   description: Whether the release is live and healthy already.
   type: bool
   returned: success
@@ -83,7 +83,7 @@ slots:
   description: How a web server has to reach each of the two slots (C(protocol), and C(port), 0 for a unix socket).
   type: dict
   returned: success
-moved:
+endpoint_changed:
   description: Whether the web server has to be configured for that before the release goes live.
   type: bool
   returned: success
@@ -148,16 +148,16 @@ class Inspection(Operation):
         release, current = self._name(), home.current
         manifest = home.manifest(release)
         as_described = release == current and manifest.get("description") == self.description
-        settled = as_described and not self.activation(release).drift()
-        slots = self._slots(release, settled)
+        converged = as_described and not self.activation(release).drift()
+        slots = self._slots(release, converged)
         return {
             "release": release,
             "current": current,
             "current_version": home.manifest(current).get("version", "") if current else "",
             "complete": bool(manifest.get("staged")),
-            "settled": settled,
+            "converged": converged,
             "slots": slots,
-            "moved": bool(current) and not settled and not self._knows(slots),
+            "endpoint_changed": bool(current) and not converged and not self._knows(slots),
             "environment_names": self._environment_changes(release),
             "lacking": wheels.lacking(self.params["wheels"] or {}),
         }
@@ -169,7 +169,13 @@ class Inspection(Operation):
         except UnfitHostError:
             raise
         except REFUSALS:
-            unknown = {"current": "", "current_version": "", "complete": False, "settled": False, "moved": False}
+            unknown = {
+                "current": "",
+                "current_version": "",
+                "complete": False,
+                "converged": False,
+                "endpoint_changed": False,
+            }
             return {**unknown, "release": self.release, "slots": {}, "environment_names": [], "lacking": []}
 
     def _name(self) -> str:
@@ -185,9 +191,9 @@ class Inspection(Operation):
             return f"{wanted}.{last + 1}"
         return same[-1] if same else wanted
 
-    def _slots(self, release: str, settled: bool) -> dict[str, Any]:
+    def _slots(self, release: str, converged: bool) -> dict[str, Any]:
         wanted = self.description["endpoint"]
-        return published(self.home, wanted) if settled else slots_with(self.home, release, wanted)
+        return published(self.home, wanted) if converged else slots_with(self.home, release, wanted)
 
     def _knows(self, slots: dict[str, Any]) -> bool:
         """Tell whether the web server is configured for these slots."""

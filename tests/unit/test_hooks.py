@@ -70,7 +70,7 @@ class Run:
         manifest = {"run": "this", "description": {"user": OWNER, "hooks": hooks, "endpoint": {"port": 0}}}
         (home / "releases" / release / "release.json").write_text(json.dumps(manifest))
         told = {kind: sorted({hook["run_once"] for hook in hooks}) for kind, hooks in hooks.items()}
-        staged = {"current": current, "release": release, "settled": current == release, "hooks": told}
+        staged = {"current": current, "release": release, "converged": current == release, "hooks": told}
         values = self.hosts.setdefault(host, {"wsgi_root": str(self.place / host), "wsgi_staged": {}})
         values["wsgi_staged"][app] = staged
 
@@ -173,7 +173,12 @@ def answers(**hosts: dict[str, Any]) -> dict[str, Any]:
     return {
         host: {
             "wsgi_staged": {
-                app: {"current": "", "release": A, "settled": False, "hooks": {**{kind: [] for kind in KINDS}, **hooks}}
+                app: {
+                    "current": "",
+                    "release": A,
+                    "converged": False,
+                    "hooks": {**{kind: [] for kind in KINDS}, **hooks},
+                }
                 for app, hooks in apps.items()
             }
         }
@@ -196,7 +201,7 @@ def test_an_app_stays_back_when_the_host_that_runs_its_hooks_for_all_is_gone() -
 def test_every_host_that_has_switched_goes_back_when_the_last_hook_fails_on_one() -> None:
     hosts = answers(web1={"shop": {}, "blog": {}}, web2={"shop": {}}, web3={"shop": {}}, web4={})
     hosts["web2"]["wsgi_failed"] = {"shop": "its hook failed"}
-    hosts["web3"]["wsgi_staged"]["shop"].update(current=A, settled=True)
+    hosts["web3"]["wsgi_staged"]["shop"].update(current=A, converged=True)
     reason = {"shop": "its hook after_activate for the whole fleet failed on web2"}
     found = {host: unfinished_apps(list(hosts), hosts, host) for host in hosts}
     assert found == {"web1": reason, "web2": reason, "web3": {}, "web4": {}}

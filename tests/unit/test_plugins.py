@@ -212,7 +212,13 @@ class Recorder(ActionBase):
         )
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
         self._supports_check_mode, self._supports_async = True, False
-        nothing = {"current": "", "current_version": "", "complete": False, "settled": False, "moved": False}
+        nothing = {
+            "current": "",
+            "current_version": "",
+            "complete": False,
+            "converged": False,
+            "endpoint_changed": False,
+        }
         self.answer = {"changed": False, **nothing, "slots": {}, "environment_names": [], "lacking": [], **answer}
         self.modules: list[str] = []
         self.asked: list[dict[str, Any]] = []
@@ -301,7 +307,7 @@ def wanted(release: Release) -> str:
 
 
 def test_a_host_that_has_everything_is_asked_once_and_sent_nothing(action: Callable[..., Release]) -> None:
-    release = action(answer={"settled": True, "complete": True})
+    release = action(answer={"converged": True, "complete": True})
     assert release.modules == [INFO]
     assert not release.result["changed"]
     assert release.uploaded == []
@@ -367,7 +373,7 @@ def test_a_run_is_told_which_lists_have_hooks_for_each_host_and_for_the_fleet(
 ) -> None:
     hooks = {"migrate": [{"name": "schema", "command": "x"}, {"name": "each", "command": "x", "run_once": False}]}
     wanted = {"after_stage": [], "migrate": [False, True], "before_activate": [], "after_activate": []}
-    assert action(hooks=hooks, answer={"settled": True}).result["hooks"] == wanted
+    assert action(hooks=hooks, answer={"converged": True}).result["hooks"] == wanted
 
 
 def test_what_a_host_remembers_to_run_a_release_later_holds_no_environment(action: Callable[..., Release]) -> None:

@@ -103,7 +103,7 @@ class Host:
         asked = self.asked(release, version, changes)
         before = self("inspect", redeploy=redeploy, **asked)
         assert not before["failed"]
-        if before["settled"]:
+        if before["converged"]:
             return before
         asked.update(release=before["release"], socket_group=GROUP, run=run)
         if not before["complete"]:
@@ -152,7 +152,7 @@ def test_a_host_is_asked_for_what_it_has_without_touching_it(host: Host) -> None
     host.ready(A)
     before = sorted(os.walk(host.home.path))
     answer = host.inspect(B)
-    told = {"changed": False, "release": B, "current": A, "complete": False, "settled": False}
+    told = {"changed": False, "release": B, "current": A, "complete": False, "converged": False}
     assert {**answer, **told} == answer
     assert sorted(os.walk(host.home.path)) == before
 
@@ -178,7 +178,7 @@ def test_an_activated_release_is_live_logged_and_settled_and_its_lock_is_gone(ho
     told = {"action": "deploy", "result": "live", "release": B, "previous": A, "by": "me@here", "run": "this"}
     assert {**row, **told} == row
     again = host.stage(B, "2.0")
-    assert (again["settled"], again["changed"], host.locked) == (True, False, False)
+    assert (again["converged"], again["changed"], host.locked) == (True, False, False)
 
 
 def test_the_environment_is_told_by_name_alone(host: Host) -> None:
@@ -194,7 +194,7 @@ def test_the_same_content_is_released_again_only_when_asked(host: Host) -> None:
     for release in (f"{A}.2", f"{A}.3"):
         assert host.deploy(A, redeploy=True)["release"] == release
         assert host.shop.visit() == release
-        assert host.stage(A)["settled"]
+        assert host.stage(A)["converged"]
     assert host.home.same(A) == [A, f"{A}.2", f"{A}.3"]
 
 
@@ -209,10 +209,10 @@ def test_how_a_release_is_probed_and_kept_may_change_while_it_is_live(host: Host
     host.ready(A)
     pid = host.shop.pid(A)
     changes = {"health": {"path": "/204", "timeout": 5}, "releases": {"keep": 9}}
-    assert not host.inspect(A, **changes)["settled"]
+    assert not host.inspect(A, **changes)["converged"]
     assert host.deploy(A, **changes)["failed"] is False
     assert host.home.manifest(A)["description"]["health"]["path"] == "/204"
-    assert host.inspect(A, **changes)["settled"]
+    assert host.inspect(A, **changes)["converged"]
     assert host.shop.pid(A) == pid
 
 
@@ -222,7 +222,7 @@ def test_the_live_release_is_not_taken_down_by_its_own_probe(host: Host) -> None
     assert "503" in answer["msg"]
     assert host.shop.visit() == A
     assert host.home.staged() == [A]
-    assert host.inspect(A)["settled"]  # as it was described before
+    assert host.inspect(A)["converged"]  # as it was described before
 
 
 def test_after_a_release_that_failed_a_rollback_still_goes_to_the_one_before_the_live_one(host: Host) -> None:
@@ -667,15 +667,15 @@ def on_a_port() -> dict[str, Any]:
 
 def test_a_change_of_the_endpoint_is_told_for_the_slot_of_the_next_release_alone(host: Host) -> None:
     told = host.inspect(A)
-    assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": UNIX}, False)  # nothing is published so far
+    assert (told["slots"], told["endpoint_changed"]) == ({"a": UNIX, "b": UNIX}, False)  # nothing is published so far
     host.ready(A)
     told = host.inspect(B)
-    assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": UNIX}, False)
+    assert (told["slots"], told["endpoint_changed"]) == ({"a": UNIX, "b": UNIX}, False)
     port = on_a_port()
     told = host.inspect(B, endpoint=port)
-    assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": port}, True)
+    assert (told["slots"], told["endpoint_changed"]) == ({"a": UNIX, "b": port}, True)
     told = host.inspect(B, endpoint={"protocol": "uwsgi", "port": 0})
-    assert (told["slots"]["b"]["protocol"], told["moved"]) == ("uwsgi", True)
+    assert (told["slots"]["b"]["protocol"], told["endpoint_changed"]) == ("uwsgi", True)
 
 
 def test_a_run_that_did_not_get_to_the_web_server_is_made_up_for_by_the_next_one(host: Host) -> None:
@@ -684,14 +684,14 @@ def test_a_run_that_did_not_get_to_the_web_server_is_made_up_for_by_the_next_one
     for _run in range(2):
         staged = host.stage(B, "2.0", endpoint=port)
         told = host.inspect(B, "2.0", endpoint=port)
-        assert (told["slots"], told["moved"]) == ({"a": UNIX, "b": port}, True)
+        assert (told["slots"], told["endpoint_changed"]) == ({"a": UNIX, "b": port}, True)
         refused = host("activate", release=staged["release"])
         assert "the run that was to tell the web server did not get there" in refused["msg"]
         assert host.home.current == A
     host.stage(B, "2.0", endpoint=port)
     assert host("proxy_synced")["changed"]
     assert not host("proxy_synced")["changed"]
-    assert not host.inspect(B, "2.0", endpoint=port)["moved"]
+    assert not host.inspect(B, "2.0", endpoint=port)["endpoint_changed"]
     assert not host("activate", release=B)["failed"]
 
 
@@ -842,7 +842,7 @@ def test_check_mode_on_a_host_without_supervisord_tells_of_a_first_release(
     host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answer = host("inspect", check_mode=True, **{**host.asked(A, "", {}), "root": str(tmp_path / "no-such-place")})
-    assert (answer["failed"], answer["release"], answer["settled"]) == (False, A, False)
+    assert (answer["failed"], answer["release"], answer["converged"]) == (False, A, False)
 
 
 # What somebody else has done meanwhile, and what is withdrawn.

@@ -23,7 +23,7 @@ def seen(release: str, health: str = "healthy") -> dict[str, Any]:
 
 
 def answers(**values: Any) -> dict[str, Any]:
-    staged = {"current": OLD, "release": NEW, "version": "v2", "settled": False}
+    staged = {"current": OLD, "release": NEW, "version": "v2", "converged": False}
     return {"wsgi_selected": ["shop"], "wsgi_staged": {"shop": staged}, "deploy_found": seen(OLD), **values}
 
 
@@ -61,15 +61,15 @@ def test_the_summary_says_what_is_live_and_what_became_of_it(values: dict[str, A
 
 
 def test_what_was_live_already_is_named_so() -> None:
-    settled = {"shop": {"current": NEW, "release": NEW, "version": "v2", "settled": True}}
-    _, line = shown(deploy_summary(["web1"], {"web1": answers(wsgi_staged=settled, deploy_seen=seen(NEW))}))
+    converged = {"shop": {"current": NEW, "release": NEW, "version": "v2", "converged": True}}
+    _, line = shown(deploy_summary(["web1"], {"web1": answers(wsgi_staged=converged, deploy_seen=seen(NEW))}))
     assert cells(line)[-1] == "was live already"
 
 
 def test_the_plan_names_all_that_starts_anew() -> None:
     programs = {"deploy_programs": {"shop": ["worker", "beat"]}}
-    settled = {"shop": {"current": NEW, "release": NEW, "version": "v2", "settled": True}}
-    hosts = {"web1": answers(**programs), "web2": answers(**programs, wsgi_staged=settled)}
+    converged = {"shop": {"current": NEW, "release": NEW, "version": "v2", "converged": True}}
+    hosts = {"web1": answers(**programs), "web2": answers(**programs, wsgi_staged=converged)}
     _, first, second = shown(deploy_summary(["web1", "web2"], hosts, plan=True))
     assert cells(first)[-2:] == [f"{NEW} (v2)", "server, worker, beat"]
     assert cells(second)[-1] == "nothing"
