@@ -73,7 +73,6 @@ NOT_YET = [
     "docs/ci.md",
     "docs/deploy.md",
     "docs/fleets.md",
-    "docs/operations.md",
     "docs/performance.md",
     "docs/proxies.md",
     "docs/python.md",
