@@ -80,7 +80,6 @@ NOT_YET = [
     "docs/redis.md",
     "docs/selinux-and-firewalls.md",
     "docs/servers.md",
-    "docs/sources.md",
     "docs/test-hosts.md",
 ]
 PAGES = [
