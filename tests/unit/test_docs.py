@@ -71,7 +71,6 @@ NOT_YET = [
     "docs/air-gap.md",
     "docs/architecture.md",
     "docs/ci.md",
-    "docs/deploy.md",
     "docs/fleets.md",
     "docs/performance.md",
     "docs/proxies.md",
