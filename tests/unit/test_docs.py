@@ -76,7 +76,6 @@ NOT_YET = [
     "docs/proxies.md",
     "docs/python.md",
     "docs/recipes.md",
-    "docs/redis.md",
     "docs/selinux-and-firewalls.md",
     "docs/servers.md",
     "docs/test-hosts.md",
