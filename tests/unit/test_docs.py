@@ -77,7 +77,6 @@ NOT_YET = [
     "docs/python.md",
     "docs/recipes.md",
     "docs/selinux-and-firewalls.md",
-    "docs/servers.md",
     "docs/test-hosts.md",
 ]
 PAGES = [
