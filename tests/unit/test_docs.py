@@ -72,7 +72,6 @@ NOT_YET = [
     "docs/architecture.md",
     "docs/ci.md",
     "docs/fleets.md",
-    "docs/performance.md",
     "docs/proxies.md",
     "docs/python.md",
     "docs/recipes.md",
