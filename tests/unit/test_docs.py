@@ -70,7 +70,6 @@ NOT_YET = [
     "README.md",
     "docs/air-gap.md",
     "docs/architecture.md",
-    "docs/ci.md",
     "docs/fleets.md",
     "docs/proxies.md",
     "docs/python.md",
