@@ -71,7 +71,6 @@ NOT_YET = [
     "docs/air-gap.md",
     "docs/architecture.md",
     "docs/fleets.md",
-    "docs/python.md",
     "docs/recipes.md",
     "docs/selinux-and-firewalls.md",
     "docs/test-hosts.md",
