@@ -73,7 +73,6 @@ NOT_YET = [
     "docs/fleets.md",
     "docs/recipes.md",
     "docs/selinux-and-firewalls.md",
-    "docs/test-hosts.md",
 ]
 PAGES = [
     str(page.relative_to(ROOT))
