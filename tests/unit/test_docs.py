@@ -75,7 +75,6 @@ NOT_YET = [
     "docs/architecture.md",
     "docs/fleets.md",
     "docs/recipes.md",
-    "docs/selinux-and-firewalls.md",
 ]
 PAGES = [
     str(page.relative_to(ROOT))
