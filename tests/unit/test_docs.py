@@ -69,10 +69,6 @@ def test_every_command_in_the_documentation_says_words_that_its_playbook_reads()
         assert word_problems(said, [str(root / playbook) if playbook == "site.yml" else playbook], []) == [], words
 
 
-# Pages that docs/style.md does not fit yet. This list only shrinks.
-NOT_YET = [
-    "docs/fleets.md",
-]
 PAGES = [
     str(page.relative_to(ROOT))
     for pattern in ("*.md", "docs/*.md", "findings/*.md")
@@ -83,15 +79,7 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_keeps_the_style_guide(page: str) -> None:
-    problems = prose.page_problems((ROOT / page).read_text())
-    if page in NOT_YET:
-        assert problems, f"{page} keeps the style guide: take it off the list NOT_YET"
-    else:
-        assert problems == []
-
-
-def test_the_pages_that_do_not_keep_the_style_guide_yet_are_there() -> None:
-    assert set(NOT_YET) <= set(PAGES)
+    assert prose.page_problems((ROOT / page).read_text()) == []
 
 
 @pytest.mark.parametrize(
