@@ -33,6 +33,7 @@ options:
     description: Seconds to wait for apps that are not healthy yet.
     type: int
     default: 0
+    aliases: [patience]
 author: The baremetal.web authors (@baremetal-web)
 attributes:
   check_mode:
@@ -136,7 +137,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "str", "required": True},
             "described": {"type": "list", "elements": "str"},
             "root": {"type": "path", "default": "/srv/wsgi"},
-            "timeout": {"type": "int", "default": 0},
+            "timeout": {"type": "int", "default": 0, "aliases": ["patience"]},
         },
         supports_check_mode=True,
     )

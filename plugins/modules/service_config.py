@@ -197,6 +197,7 @@ options:
     type: list
     elements: path
     default: []
+    aliases: [newer]
   drain:
     description: >-
       Units that stop before a restart and start again when the service is ready. A load balancer in front of this
@@ -204,6 +205,7 @@ options:
     type: list
     elements: str
     default: []
+    aliases: [withdraw]
   ready:
     description: Command and arguments that succeed when a restarted service does its work again.
     type: list
@@ -364,8 +366,8 @@ ARGUMENT_SPEC = {
     },
     "accounts": texts(),
     "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
-    "restart_if_newer": texts(elements="path"),
-    "drain": texts(),
+    "restart_if_newer": texts(elements="path", aliases=["newer"]),
+    "drain": texts(aliases=["withdraw"]),
     "ready": texts(),
     "ready_timeout": {"type": "int", "default": 60},
     "ports": texts(),

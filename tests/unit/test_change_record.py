@@ -200,3 +200,17 @@ def test_the_record_of_an_earlier_version_is_read_and_gets_its_new_name() -> Non
         record.note("package", "redis")
     assert json.loads((root / "changes.json").read_text()) == {"package": {"nginx": None, "redis": None}}
     assert not (root / "ledger.json").exists()
+
+
+def test_what_an_earlier_version_notes_later_is_added() -> None:
+    root = Path(change_record.ROOT)
+    with ChangeRecord() as record:
+        record.note("package", "nginx", "as it was")
+    # A controller that still has that version comes by.
+    (root / "ledger.json").write_text('{"package": {"nginx": null, "redis": null}, "tree": {"/opt/x": null}}')
+    with ChangeRecord():
+        pass
+    wanted = {"package": {"nginx": "as it was", "redis": None}, "tree": {"/opt/x": None}}
+    assert json.loads((root / "changes.json").read_text()) == wanted
+    assert not (root / "ledger.json").exists()
+    assert (root / "changes.json").stat().st_mode & 0o777 == 0o600

@@ -306,6 +306,18 @@ def test_a_name_that_the_inventory_or_a_playbook_of_yours_uses_is_left_alone(tmp
     assert len(problems(str(own), "confrim")) == 1
 
 
+@pytest.mark.parametrize(("old", "new"), command_line.RENAMED.items())
+def test_a_name_of_an_earlier_version_is_refused_with_the_one_that_is_read_now(old: str, new: str) -> None:
+    assert new in (*command_line.ALL_WORDS, *command_line.settings(command_line.ROLES))
+    assert problems("baremetal.web.upgrade", old) == [
+        f"-e {old} has no effect: its name is now {new}. Say -e {new} instead."
+    ]
+    (told,) = command_line.setting_problems({old: 300}, [])
+    assert told.endswith(f"reads: its name is now {new}. Rename it.")
+    own = {"upgrade_timeout": f"{{{{ {old} }}}}", old: 300}
+    assert problems("baremetal.web.upgrade", old, **own) == command_line.setting_problems(own, []) == []
+
+
 def test_a_misspelt_setting_of_an_inventory_is_said_once(tmp_path: Path) -> None:
     code, output = ask(
         tmp_path, what="query('baremetal.web.unread', settings=true)", hosts=2, inventory="wsgi_rot=/srv"

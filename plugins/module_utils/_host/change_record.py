@@ -40,9 +40,7 @@ class ChangeRecord:
         os.makedirs(ROOT, mode=0o700, exist_ok=True)
         self._lock = file_lock(os.path.join(ROOT, "lock"))
         self._lock.__enter__()
-        if not os.path.exists(self.path):
-            with suppress(FileNotFoundError):
-                os.rename(os.path.join(ROOT, FORMER_NAME), self.path)
+        self._take_over()
         self.notes = read()
         self._before = self._text()
         self._saved = self._before
@@ -51,6 +49,17 @@ class ChangeRecord:
     def __exit__(self, *error: object) -> None:
         self.save()
         self._lock.__exit__(None, None, None)
+
+    def _take_over(self) -> None:
+        """Add the notes of an earlier version; it may have written some after this one was here."""
+        former = os.path.join(ROOT, FORMER_NAME)
+        if not os.path.exists(former):
+            return
+        notes = _read(NAME) or {}
+        for kind, names in (_read(FORMER_NAME) or {}).items():
+            notes[kind] = {**names, **notes.get(kind, {})}
+        write_file(self.path, json.dumps(notes, indent=1, sort_keys=True).encode(), 0o600)
+        os.remove(former)
 
     def _text(self) -> str:
         return json.dumps(self.notes, indent=1, sort_keys=True)
@@ -105,15 +114,22 @@ class ChangeRecord:
 
 def read() -> dict[str, dict[str, Any]]:
     """Return all notes: kind, then name, then what was there before."""
-    for name in (NAME, FORMER_NAME):
-        with suppress(FileNotFoundError), open(os.path.join(ROOT, name), encoding="utf-8") as stream:
-            return json.load(stream)
+    # A writer may give the file its new name in between.
+    for name in (NAME, FORMER_NAME, NAME):
+        if (notes := _read(name)) is not None:
+            return notes
     return {}
+
+
+def _read(name: str) -> dict[str, dict[str, Any]] | None:
+    with suppress(FileNotFoundError), open(os.path.join(ROOT, name), encoding="utf-8") as stream:
+        return json.load(stream)
+    return None
 
 
 def exists() -> bool:
     """Tell whether anything was ever noted on this host."""
-    return any(os.path.exists(os.path.join(ROOT, name)) for name in (NAME, FORMER_NAME))
+    return any(os.path.exists(os.path.join(ROOT, name)) for name in (NAME, FORMER_NAME, NAME))
 
 
 def freeze(state: State | None) -> dict[str, Any] | None:

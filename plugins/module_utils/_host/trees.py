@@ -25,7 +25,7 @@ class TreeError(OSError):
 def copy(source: str, target: str, owner: int, uid: int = 0, gid: int = 0) -> None:
     """Make a copy of what an account has in a tree, with plain modes, as another account's.
 
-    All files are new, so whoever holds a owner one open, or changes it meanwhile, has none of the copy.
+    All files are new, so whoever holds a former one open, or changes it meanwhile, has none of the copy.
     """
     descriptor = os.open(source, DIRECTORY)
     try:

@@ -26,6 +26,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "upgrade": ("upgrade_timeout", "upgrade_serial"),
     "wheelhouse": (),
 }
+# Names of earlier versions, each with the one that is read now.
+RENAMED = {"supervisor_fronts": "supervisor_drained_units", "upgrade_patience": "upgrade_timeout"}
 _BATCH = r"[1-9]\d*|(100|[1-9]\d?)(\.\d+)?%"
 _NAME = r"[^\s,]+"
 
@@ -154,6 +156,8 @@ def _takes(readers: list[str]) -> str:
 
 def _problem(name: str, reads: set[str], run: Run) -> str:
     """Say what is wrong with a name that no playbook of ours reads in this run; empty when it is somebody's own."""
+    if name in RENAMED:
+        return f"-e {name} has no effect: its name is now {RENAMED[name]}. Say -e {RENAMED[name]} instead."
     if name in ALL_WORDS:
         if run.others or not run.ours:
             return ""
@@ -180,14 +184,15 @@ def setting_problems(variables: Mapping[str, Any], said: Iterable[str]) -> list[
     options = {*settings(role for role in ROLES if role in prefixes), *ALL_WORDS}
     ours = tuple({f"{name.split('_', 1)[0]}_" for name in options if "_" in name})
     own = [name for name in variables if name.startswith(ours) and name not in options and name not in said]
-    near = {name: meant for name in own if (meant := _near_setting(name, options, prefix=True))}
-    used = _used(near, [variables]) if near else set()
-    return [
-        f"The inventory has a variable {name}, which no role or playbook of baremetal.web reads "
-        f"(did you mean {meant}?). {_WAY_OUT}"
-        for name, meant in near.items()
-        if name not in used
-    ]
+    problems = {}
+    for name in own:
+        start = f"The inventory has a variable {name}, which no role or playbook of baremetal.web reads"
+        if name in RENAMED:
+            problems[name] = f"{start}: its name is now {RENAMED[name]}. Rename it."
+        elif meant := _near_setting(name, options, prefix=True):
+            problems[name] = f"{start} (did you mean {meant}?). {_WAY_OUT}"
+    used = _used(problems, [variables]) if problems else set()
+    return [problem for name, problem in problems.items() if name not in used]
 
 
 def settings(roles: Iterable[str]) -> list[str]:
