@@ -86,7 +86,7 @@ def test_the_configuration_of_httpd_raises_no_warning_of_ours(host: Host) -> Non
 def test_releases_and_rollbacks_under_load_lose_no_request(host: Host, visitor: Host) -> None:
     before = len(lives(host, "stamped"))
     targets = [Target(host, "stamped", 8080), Target(host, "stamped", BIND, "")]
-    with load(visitor, targets, rate=20, connections={"slow": 1}) as judgement:
+    with load(visitor, targets, rate=40, connections={"slow": 1}) as judgement:
         for number in range(RELEASES):
             assert run("site.yml", "--tags=wsgi", version=f"release {number}", wsgi_selected=["stamped"])[0] == 0
         assert run("playbooks/rollback.yml", app="stamped")[0] == 0

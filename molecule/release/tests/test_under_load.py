@@ -181,7 +181,7 @@ def kill_again_and_again(host: Host, client: Host, seed: int) -> str:
 def test_a_controller_that_is_killed_leaves_the_old_release_or_the_new_one(hosts: list[Host], client: Host) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    with load(client, targets(hosts), rate=8, **ONE_EACH) as judgement, ThreadPoolExecutor(len(hosts)) as pool:
+    with load(client, targets(hosts), rate=15, **ONE_EACH) as judgement, ThreadPoolExecutor(len(hosts)) as pool:
         for line in pool.map(lambda host: kill_again_and_again(host, client, seed), hosts):
             print(line)
     judgement.assert_flawless()
