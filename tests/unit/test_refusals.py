@@ -175,10 +175,11 @@ def test_a_key_that_has_no_value_where_it_needs_none_is_as_if_it_were_not_there(
     assert examine([app], [], ["web1"])[1] == []
 
 
-def test_more_open_files_than_supervisord_of_the_host_may_have_are_refused() -> None:
+@pytest.mark.parametrize("form", [int, str])
+def test_more_open_files_than_supervisord_of_the_host_may_have_are_refused(form: type) -> None:
     entry = described("limits", {"open_files": 8192})
-    assert examine([entry], [], ["web1"], 8192)[1] == []
-    (problem,) = examine([entry], [], ["web1"], 4096)[1]
+    assert examine([entry], [], ["web1"], form(8192))[1] == []
+    (problem,) = examine([entry], [], ["web1"], form(4096))[1]
     assert "open_files is 8192; it must be from 64 to 4096 (supervisor_open_files)" in problem
 
 
