@@ -231,7 +231,8 @@ def test_a_manager_takes_over_from_the_other_within_a_restart(host: Host, client
     eventually(lambda: host.run("systemctl is-active watch").rc != 0)
     longest = float(host.check_output("cat /tmp/watch; rm /tmp/watch"))
     print(f"longest time without an answer: {longest:.2f} s")
-    assert longest < 5
+    # The watch lasts 20 s, and a busy machine takes several times as long as a quiet one.
+    assert longest < 10
 
 
 # A Python of conda: what stands in for the installer is in conda_stand_in.py; its Pythons are real.
