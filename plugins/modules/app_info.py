@@ -83,7 +83,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import configuration, in_front, publishes
+from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import configuration, in_front, names_file
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, size
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
@@ -155,7 +155,8 @@ def main() -> None:
     more = [
         {
             "nginx": nginx,
-            "published": publishes(text, home.path),
+            # Each of its locations asks for this marker.
+            "published": names_file(text, home.marker),
             "described": home not in undescribed,
             "disk": size(home.releases),
             "lock": lock(home),

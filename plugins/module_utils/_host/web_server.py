@@ -57,9 +57,9 @@ def configuration(module: AnsibleModule, notes: Mapping[str, Mapping[str, Any]])
     return "\n".join(map(_text, files))
 
 
-def publishes(text: str, home: str) -> bool:
-    """Tell whether a configuration leads to the app of a home: each of its locations asks for this marker."""
-    return re.search(rf"^[^#\n]*{re.escape(home)}/slots/b(?![\w.])", text, re.MULTILINE) is not None
+def names_file(text: str, path: str) -> bool:
+    """Tell whether a configuration names a file."""
+    return re.search(rf"^[^#\n]*{re.escape(path)}(?![\w.])", text, re.MULTILINE) is not None
 
 
 def _text(path: str) -> str:

@@ -34,10 +34,10 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints i
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     MUTEX_SECONDS,
     RELEASE,
-    SLOTS,
     Home,
     ReleaseError,
 )
+from ansible_collections.baremetal.web.plugins.module_utils._release.layout import slot_port
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
     ENVIRONMENT,
@@ -127,13 +127,13 @@ class Activation:
     def place(self) -> str:
         """Return where it listens: the path of a unix socket, or ADDRESS:PORT; each slot has its own port."""
         port = self.endpoint["port"]
-        return f"127.0.0.1:{port + SLOTS.index(self.slot)}" if port else self.home.socket(self.release)
+        return f"127.0.0.1:{slot_port(port, self.slot)}" if port else self.home.socket(self.release)
 
     def own_variables(self) -> dict[str, str]:
         """Return the variables that depend on the slot."""
         variables = {"APP_SOCKET": self.place}
         if port := self.description.get("stats_port"):
-            variables["APP_STATS_PORT"] = str(port + SLOTS.index(self.slot))
+            variables["APP_STATS_PORT"] = str(slot_port(port, self.slot))
         return variables
 
     def server(self, autostart: bool = True) -> dict[str, Any]:

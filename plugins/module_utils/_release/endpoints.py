@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils._release.home import SLOTS, Home
+from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
+from ansible_collections.baremetal.web.plugins.module_utils._release.layout import SLOTS
 
 
 def endpoint_of(description: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.change_record 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory, write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
 from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree, has_files
+from ansible_collections.baremetal.web.plugins.module_utils._release import layout
+from ansible_collections.baremetal.web.plugins.module_utils._release.layout import SLOTS
 
 RELEASE = r"[0-9a-f]{12}(?:\.[0-9]+)?"
 MANIFEST = "release.json"
@@ -36,7 +38,6 @@ SHM = "/dev/shm/baremetal-web"
 SOCKETS_LAYOUT = 7
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 MUTEX_SECONDS = 120
-SLOTS = ("a", "b")
 
 
 class ReleaseError(Exception):
@@ -97,15 +98,15 @@ class Home:
         self.releases = os.path.join(self.path, "releases")
         self.run = os.path.join(self.path, "run")
         self.sockets = os.path.join(self.path, "sockets")
-        self.slots = os.path.join(self.path, "slots")
+        self.slots = layout.slots_directory(self.path)
         self.data = os.path.join(self.path, DATA)
         # What stands in the place of /tmp, /var/tmp and /dev/shm.
         self.private = os.path.join(self.path, "private")
         self.shm = os.path.join(SHM, name)
         # All links stand in root's directories, where the app cannot put anything in their way.
         self.current_link = os.path.join(self.path, "current")
-        self.current_socket = os.path.join(self.path, "current.sock")
-        self.marker = os.path.join(self.slots, "b")
+        self.current_socket = layout.live_socket(self.path)
+        self.marker = layout.marker(self.path)
         self.endpoints_file = os.path.join(self.path, "endpoints.json")
 
     def make_room(self, user: str, socket_group: str) -> None:
@@ -164,7 +165,7 @@ class Home:
         return "a" if self.slot == "b" else "b"
 
     def slot_link(self, slot: str) -> str:
-        return os.path.join(self.slots, f"{slot}.sock")
+        return layout.slot_link(self.path, slot)
 
     def occupant(self, slot: str) -> str:
         """Return the release whose socket a slot leads to; empty for none."""

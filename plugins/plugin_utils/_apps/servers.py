@@ -16,6 +16,13 @@ from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load
 
+from ansible_collections.baremetal.web.plugins.module_utils._release.layout import (
+    live_socket,
+    marker,
+    slot_link,
+    slot_port,
+)
+
 # Where two releases run at a time, each has a port of its own.
 PORTS = ("port", "stats_port")
 
@@ -264,13 +271,13 @@ def place_slots(home: str, slots: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return {
         "servers": [servers["a"]],
         "protocol": slots["a"]["protocol"],
-        "alternative": {"file": f"{home}/slots/b", "servers": [servers["b"]], "protocol": slots["b"]["protocol"]},
+        "alternative": {"file": marker(home), "servers": [servers["b"]], "protocol": slots["b"]["protocol"]},
         # For a request that chose its slot so long ago that the release there has ended.
         # There is none on a port, for anybody may listen on one whose release has ended.
-        "backups": [f"unix:{home}/current.sock"] if alike and not slots["a"]["port"] else [],
+        "backups": [f"unix:{live_socket(home)}"] if alike and not slots["a"]["port"] else [],
     }
 
 
 def _address(home: str, slot: str, port: int) -> str:
     """Return where the release in a slot listens, in nginx's words."""
-    return f"127.0.0.1:{port + (slot == 'b')}" if port else f"unix:{home}/slots/{slot}.sock"
+    return f"127.0.0.1:{slot_port(port, slot)}" if port else f"unix:{slot_link(home, slot)}"
