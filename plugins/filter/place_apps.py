@@ -31,7 +31,6 @@ author: The baremetal.web authors (@baremetal-web)
 
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import place_slots
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
 
 
@@ -41,20 +40,7 @@ def place_apps(
     """Return the sites."""
     known = {**{row["app"]: row for row in rows or []}, **staged}
     published = [app for app in resolved["apps"] if known.get(app["name"], {}).get("release") != "none"]
-    placed = {
-        f"wsgi-{app['name']}": place_slots(app["home"], slots)
-        for app in resolved["apps"]
-        if (slots := known.get(app["name"], {}).get("slots"))
-    }
-    return [
-        {
-            **site,
-            "locations": [
-                {**location, **placed.get(location["name"].removesuffix(".bind"), {})} for location in site["locations"]
-            ],
-        }
-        for site in sites(published)
-    ]
+    return sites(published, {name: found.get("slots") for name, found in known.items()})
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.baremetal.web.plugins.module_utils._release.layout import SLOTS
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import endpoint, place_slots
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.site_rules import Bind
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import find_path
@@ -19,8 +20,12 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import r
 _FILE_SIGNS = str.maketrans({"*": "+", ":": "_", "[": None, "]": None})
 
 
-def sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Gather the apps of one server (same port, same names) into one site of nginx."""
+def sites(apps: list[dict[str, Any]], slots: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Gather the apps of one server (same port, same names) into one site of nginx.
+
+    ``slots`` has the endpoints of an app's slots by its name, where they are not both as the app is described.
+    """
+    slots = slots or {}
     groups: dict[tuple[int, frozenset[str]], list[dict[str, Any]]] = defaultdict(list)
     for app in apps:
         groups[app["site"]["listen"], frozenset(app["site"]["server_names"])].append(app)
@@ -37,14 +42,14 @@ def sites(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "catch_all_enabled": EVERY in server_names or port not in ports | shared | every,
                 "server_names": [name for name in members[0]["site"]["server_names"] if name != EVERY],
                 "error_pages": _pages(members),
-                "locations": [_location(app) for app in sorted(members, key=lambda app: app["site"]["prefix"])],
+                "locations": [_location(app, slots) for app in sorted(members, key=lambda app: app["site"]["prefix"])],
             }
         )
         ports.add(port)
-    return [*found, *(_bind_site(app, bind) for app in apps if (bind := Bind.of(app)))]
+    return [*found, *(_bind_site(app, bind, slots) for app in apps if (bind := Bind.of(app)))]
 
 
-def _bind_site(app: Mapping[str, Any], bind: Bind) -> dict[str, Any]:
+def _bind_site(app: Mapping[str, Any], bind: Bind, slots: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a site for one app alone, whatever the host name."""
     address = str(bind.address)
     return {
@@ -54,7 +59,7 @@ def _bind_site(app: Mapping[str, Any], bind: Bind) -> dict[str, Any]:
         "server_names": [],
         "error_pages": _pages([app]),
         # A dot is in no app's name, so this is no other app's.
-        "locations": [{**_location(app), "name": f"wsgi-{app['name']}.bind", "prefix": "/"}],
+        "locations": [{**_location(app, slots), "name": f"wsgi-{app['name']}.bind", "prefix": "/"}],
     }
 
 
@@ -75,12 +80,12 @@ def _names_first(server_name: str) -> tuple[bool, str]:
     return server_name[0].isdigit(), server_name
 
 
-def _location(app: Mapping[str, Any]) -> dict[str, Any]:
+def _location(app: Mapping[str, Any], slots: Mapping[str, Any]) -> dict[str, Any]:
     """Describe where an app is in a site; what both specs have by one name goes on as it is."""
     known = role_options("nginx", "site")["nginx_site"]["options"]["locations"]["options"]
     return {
         **{key: value for key, value in app["site"].items() if key in known},
         "name": f"wsgi-{app['name']}",
-        **place_slots(app["home"], dict.fromkeys("ab", endpoint(app["server"]))),
+        **place_slots(app["home"], slots.get(app["name"]) or dict.fromkeys(SLOTS, endpoint(app["server"]))),
         "read_timeout": max(60, app["server"]["timeout"] + 5),
     }
