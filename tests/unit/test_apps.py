@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
+from ansible_collections.baremetal.web.plugins.filter.app_needs import app_needs
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import find_path, search_path
@@ -808,7 +808,7 @@ def test_a_relative_path_is_looked_up_in_the_working_directory_then_beside_the_i
 
 def test_each_python_version_is_wanted_once_beside_the_platforms_own(describe: Describe) -> None:
     apps = [describe(), describe(python={"version": "3.12"}), describe(python={"version": "3.12"}), describe(python={})]
-    assert python_versions(apps) == ["3.12", "auto"]
+    assert app_needs(apps)["python_versions"] == ["3.12", "auto"]
 
 
 def test_an_app_that_names_no_python_gets_the_platforms_by_its_number(describe: Describe) -> None:

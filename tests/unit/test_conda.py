@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.filter.app_needs import app_needs
 from ansible_collections.baremetal.web.plugins.filter.conda_problems import conda_problems
-from ansible_collections.baremetal.web.plugins.filter.python_versions import python_versions
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError, find_interpreter
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
@@ -208,8 +208,8 @@ def test_apps_of_the_system_need_no_conda() -> None:
 
 def test_the_versions_are_told_apart_by_their_provider() -> None:
     apps = [{"python": {"provider": "conda", "version": "3.12"}}, {"python": {"version": "3.11"}}, {}]
-    assert python_versions(apps) == ["3.11", "auto"]
-    assert python_versions(apps, "conda") == ["3.12"]
+    assert app_needs(apps)["python_versions"] == ["3.11", "auto"]
+    assert app_needs(apps)["conda_versions"] == ["3.12"]
 
 
 def test_an_app_of_conda_has_its_interpreter_there_and_one_of_the_system_is_described_as_ever() -> None:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.baremetal.web.plugins.filter.app_proxy import app_proxy
+from ansible_collections.baremetal.web.plugins.filter.app_needs import app_needs
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import in_front
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
@@ -667,7 +667,7 @@ def test_apps_that_share_a_site_may_share_its_error_pages() -> None:
 
 @pytest.mark.parametrize(("sites", "proxy"), [([], "nginx"), ([{}], "nginx"), ([{"proxy": "apache"}], "apache")])
 def test_a_host_has_the_web_server_that_its_apps_ask_for(sites: list[dict[str, Any]], proxy: str) -> None:
-    assert app_proxy([app("one", **site) for site in sites]) == proxy
+    assert app_needs([app("one", **site) for site in sites])["proxy"] == proxy
 
 
 @pytest.mark.parametrize(
