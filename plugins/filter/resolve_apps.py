@@ -47,16 +47,26 @@ options:
     description: Whether the apps come with their environment variables, which may be secret.
     type: bool
     default: true
+  checked:
+    description: >-
+      What the filter P(baremetal.web.check_apps#filter) returned in this run. The same description is then not examined
+      once more.
+    type: dict
+  earlier:
+    description: What this filter returned before in this run. It is returned again for the same input.
+    type: dict
 author: The baremetal.web authors (@baremetal-web)
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import fingerprint, resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import whole_number
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 
 
@@ -73,28 +83,32 @@ def resolve_apps(
     conda: dict[str, Any] | None = None,
     open_files: int | None = None,
     environment: bool = True,
-) -> dict[str, Any]:
-    """Return C(apps), C(sites) and C(users)."""
-    root = root or role_options("wsgi")["wsgi_root"]["default"]
+    checked: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
+) -> Mapping[str, Any]:
+    """Return C(apps), C(users), C(proxy) and C(fingerprint)."""
+    host = {
+        "root": root or role_options("wsgi")["wsgi_root"]["default"],
+        "names": names,
+        "cpus": cpus,
+        "memory": memory,
+        "machine": machine,
+        "python": python,
+        "conda": conda,
+        "open_files": whole_number(open_files),
+        "search": search_path(inventory_directory),
+    }
+    same = fingerprint(apps, host, environment)
+    if earlier and earlier["fingerprint"] == same:
+        return earlier
     try:
-        resolved = resolve(
-            apps,
-            root=root,
-            names=names,
-            cpus=cpus,
-            memory=memory,
-            machine=machine,
-            python=python,
-            conda=conda,
-            open_files=open_files,
-            search=search_path(inventory_directory),
-        )
+        resolved = resolve(apps, **host, checked=checked)
     except DescriptionError as error:
         raise AnsibleFilterError(str(error)) from error
     if not environment:
         for app in resolved["apps"]:
             app["program"]["environment"] = {}
-    return resolved
+    return {**resolved, "fingerprint": same}
 
 
 class FilterModule:

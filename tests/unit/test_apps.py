@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.baremetal.web.plugins.filter.app_needs import app_needs
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import find_path, search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
@@ -55,6 +56,10 @@ def problems(*apps: Any, search: tuple[str, ...] = ()) -> list[str]:
 
 def resolved(*apps: Any, **host: Any) -> dict[str, Any]:
     return resolve(list(apps), **{**HOST, "root": "/srv/wsgi", "search": [], **host})
+
+
+def sites_of(*apps: Any, **host: Any) -> list[dict[str, Any]]:
+    return sites(resolved(*apps, **host)["apps"])
 
 
 def defaults_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -640,7 +645,7 @@ def test_supervisord_waits_longer_than_the_server_takes_to_finish_its_requests(
 
 @pytest.mark.parametrize("timeout", [1, 30, 300])
 def test_nginx_waits_longer_than_a_worker_may_take(describe: Describe, timeout: int) -> None:
-    ((location,),) = [site["locations"] for site in resolved(describe(server={"timeout": timeout}))["sites"]]
+    ((location,),) = [site["locations"] for site in sites_of(describe(server={"timeout": timeout}))]
     assert location["read_timeout"] > timeout
 
 
@@ -661,15 +666,15 @@ def test_the_longest_name_still_makes_a_name_for_a_user(describe: Describe) -> N
 
 
 def test_a_site_without_names_answers_to_each_name_of_the_host_once(describe: Describe) -> None:
-    (site,) = resolved(describe(), names=["web1", "192.0.2.1", "", "web1"])["sites"]
+    (site,) = sites_of(describe(), names=["web1", "192.0.2.1", "", "web1"])
     assert sorted(site["server_names"]) == ["192.0.2.1", "web1"]
 
 
 def test_apps_that_share_names_and_port_share_one_site_each_below_its_prefix(describe: Describe) -> None:
-    (site,) = resolved(
+    (site,) = sites_of(
         describe("two", site={"server_names": ["b.example", "a.example"], "prefix": "/two"}),
         describe("one", site={"server_names": ["a.example", "b.example"]}),
-    )["sites"]
+    )
     assert {location["prefix"]: location["name"] for location in site["locations"]} == {
         "/": "wsgi-one",
         "/two": "wsgi-two",
@@ -678,42 +683,40 @@ def test_apps_that_share_names_and_port_share_one_site_each_below_its_prefix(des
 
 
 def test_apps_with_another_port_or_name_have_a_site_each(describe: Describe) -> None:
-    sites = resolved(
+    found = sites_of(
         describe("one", site={"server_names": ["a.example"]}),
         describe("two", site={"server_names": ["a.example"], "listen": 81}),
         describe("three", site={"server_names": ["b.example"]}),
-    )["sites"]
-    assert len({site["name"] for site in sites}) == 3
+    )
+    assert len({site["name"] for site in found}) == 3
 
 
 def test_unknown_names_are_caught_once_on_each_port(describe: Describe) -> None:
-    sites = resolved(
+    found = sites_of(
         describe("one", site={"server_names": ["a.example"]}),
         describe("two", site={"server_names": ["b.example"]}),
         describe("three", site={"server_names": ["c.example"], "listen": 81}),
-    )["sites"]
-    assert sorted(site["listen"] for site in sites if site["catch_all_enabled"]) == [80, 81]
+    )
+    assert sorted(site["listen"] for site in found if site["catch_all_enabled"]) == [80, 81]
 
 
 def test_unknown_names_of_a_port_that_an_app_leaves_to_others_are_not_caught(describe: Describe) -> None:
-    sites = resolved(
+    found = sites_of(
         describe("one", site={"server_names": ["a.example"]}),
         describe("two", site={"server_names": ["b.example"], "catch_all_enabled": False}),
         describe("three", site={"server_names": ["c.example"], "listen": 81}),
-    )["sites"]
-    assert [site["listen"] for site in sites if site["catch_all_enabled"]] == [81]
+    )
+    assert [site["listen"] for site in found if site["catch_all_enabled"]] == [81]
 
 
 def test_a_shared_site_keeps_its_file_when_the_apps_change_places(describe: Describe) -> None:
     one, two = describe("one"), describe("two", site={"prefix": "/two"})
-    assert [site["name"] for site in resolved(one, two)["sites"]] == [
-        site["name"] for site in resolved(two, one)["sites"]
-    ]
+    assert [site["name"] for site in sites_of(one, two)] == [site["name"] for site in sites_of(two, one)]
 
 
 @pytest.mark.parametrize("bind", ["unix", "127.0.0.1:5000"])
 def test_nginx_asks_the_slot_that_is_live_and_else_whatever_is_live(describe: Describe, bind: str) -> None:
-    for site in resolved(describe(server={"bind": bind}), root="/apps")["sites"]:
+    for site in sites_of(describe(server={"bind": bind}), root="/apps"):
         (location,) = site["locations"]
         assert location["servers"] == ["unix:/apps/shop/slots/a.sock"]
         other = {"servers": ["unix:/apps/shop/slots/b.sock"], "protocol": "http"}
@@ -722,8 +725,8 @@ def test_nginx_asks_the_slot_that_is_live_and_else_whatever_is_live(describe: De
 
 
 def test_a_site_fits_the_role_that_publishes_it(describe: Describe) -> None:
-    sites = resolved(describe(server={"bind": "[::1]:5000"}))["sites"]
-    completed = [complete(site, "nginx", "site", "nginx_site") for site in sites]
+    found = sites_of(describe(server={"bind": "[::1]:5000"}))
+    completed = [complete(site, "nginx", "site", "nginx_site") for site in found]
     assert [site["locations"][0]["name"] for site in completed] == ["wsgi-shop", "wsgi-shop.bind"]
 
 
@@ -740,7 +743,7 @@ def test_an_app_with_an_address_has_a_site_there_for_every_name_and_path(
     describe: Describe, bind: str, name: str, address: str
 ) -> None:
     app = describe(server={"bind": bind}, site={"prefix": "/shop", "max_body_size": "1g"})
-    published, own = resolved(app)["sites"]
+    published, own = sites_of(app)
     assert (own["name"], own["address"], own["listen"], own["server_names"]) == (name, address, 5000, [])
     differs = {"name": "wsgi-shop.bind", "prefix": "/"}
     assert own["locations"] == [{**published["locations"][0], **differs}]

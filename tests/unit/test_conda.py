@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.filter.app_needs import app_needs
-from ansible_collections.baremetal.web.plugins.filter.conda_problems import conda_problems
+from ansible_collections.baremetal.web.plugins.filter.check_apps import check_apps
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError, find_interpreter
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
@@ -29,6 +29,11 @@ VERSION = next(
 )
 needs_python = pytest.mark.skipif(VERSION == "none", reason="this machine has no Python in /usr to copy")
 APP = {"name": "shop", "source": {"path": "files/hello_flask"}, "entrypoint": "shop:app"}
+
+
+def problems_with(conda: dict[str, Any], app: dict[str, Any]) -> list[str]:
+    """Return what cannot work in an app and python_conda, as the first play finds it."""
+    return check_apps([app], str(ROOT), names=["web1"], conda=conda)["problems"]
 
 
 class Installers:
@@ -199,11 +204,11 @@ def test_an_installation_that_was_cut_off_begins_anew(conda: Installers) -> None
     ],
 )
 def test_what_cannot_work_is_said_before_any_host_is_asked(given: dict[str, Any], sentence: str) -> None:
-    assert sentence in "; ".join(conda_problems(given, [{**APP, "python": {"provider": "conda"}}], str(ROOT)))
+    assert sentence in "; ".join(problems_with(given, {**APP, "python": {"provider": "conda"}}))
 
 
 def test_apps_of_the_system_need_no_conda() -> None:
-    assert conda_problems({}, [APP], str(ROOT)) == []
+    assert problems_with({}, APP) == []
 
 
 def test_the_versions_are_told_apart_by_their_provider() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from conftest import HOST, ROOT
 
@@ -284,8 +285,8 @@ def test_a_name_becomes_what_clients_send(name: str) -> None:
 def test_a_site_for_every_name_is_the_ports_own_and_others_are_found_before_it() -> None:
     every = described("site.server_names", ["*"])
     other = {**described("site.server_names", ["a.example"]), "name": "other"}
-    sites = resolve([other, every], **{**HOST, "root": "/srv/wsgi", "search": []})["sites"]
-    assert {site["name"]: (site["server_names"], site["catch_all_enabled"]) for site in sites} == {
+    published = sites(resolve([other, every], **{**HOST, "root": "/srv/wsgi", "search": []})["apps"])
+    assert {site["name"]: (site["server_names"], site["catch_all_enabled"]) for site in published} == {
         "80-+": ([], True),
         "80-a.example": (["a.example"], False),
     }

@@ -14,6 +14,7 @@ from serving import Release, configuration, resolved
 from ansible_collections.baremetal.web.plugins.filter.place_apps import place_apps
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import place_slots, servers
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
@@ -101,7 +102,8 @@ def test_what_is_to_be_used_in_place_of_a_refused_setting_is_there() -> None:
 @pytest.mark.parametrize("kind", SPEC["kind"]["choices"])
 def test_a_change_of_the_kind_alone_is_all_that_another_server_takes(kind: str) -> None:
     environment = {"environment": {"APP_ENV": "development"}}
-    assert resolve_on(describe(**environment))["sites"] == resolve_on(describe(kind=kind, **environment))["sites"]
+    before, after = (resolve_on(describe(**changed, **environment)) for changed in ({}, {"kind": kind}))
+    assert sites(before["apps"]) == sites(after["apps"])
 
 
 @pytest.mark.parametrize("interface", ["wsgi", "asgi", "tornado"])

@@ -26,7 +26,7 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleError
 
-from ansible_collections.baremetal.web.plugins.filter.app_problems import app_problems
+from ansible_collections.baremetal.web.plugins.filter.check_apps import check_apps
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps import sources
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import (
@@ -923,13 +923,17 @@ KIND_OF_SOURCE = pytest.mark.parametrize(
 )
 
 
+def problems_of(*arguments: Any, **options: Any) -> list[str]:
+    return check_apps(*arguments, **options)["problems"]
+
+
 @KIND_OF_SOURCE
 def test_requirements_that_a_source_lacks_are_refused_before_a_host_is_asked_and_can_be_the_controllers(
     tree: Path, tmp_path: Path, make: Callable[..., Any], kind: str, said: str, new_run: Callable[[], Path]
 ) -> None:
     source = make(tree, kind)
     entry = {"name": "shop", "source": source, "entrypoint": "shop:app"}
-    (problem,) = app_problems([entry], None, names=["web1"])
+    (problem,) = problems_of([entry], None, names=["web1"])
     assert re.search(f"python.requirements names 'requirements.txt', .*{said}.*python.requirements_path", problem)
     (tmp_path / "locks" / "more").mkdir(parents=True)
     (tmp_path / "locks" / "shop.txt").write_text("-r more/base.txt\njinja2\n")
@@ -950,7 +954,7 @@ def test_a_line_that_is_not_allowed_is_named_by_file_and_line_before_a_host_is_a
         (top / "requirements.txt").write_text("-r base.txt\n")
     python = {"requirements": "requirements.txt"} if kind or "wheel" not in said else {"requirements_path": "base.txt"}
     entry = {"name": "shop", "source": make(tree, kind), "entrypoint": "shop:app", "python": python}
-    (problem,) = app_problems([entry], str(tmp_path), names=["web1"])
+    (problem,) = problems_of([entry], str(tmp_path), names=["web1"])
     assert problem.startswith("app shop: base.txt line 2: '-e .' is not allowed")
 
 
@@ -963,7 +967,7 @@ def test_a_line_that_is_not_allowed_is_named_by_file_and_line_before_a_host_is_a
 )
 def test_a_source_that_cannot_be_reached_keeps_no_other_app_back(source: dict[str, Any]) -> None:
     entry = {"name": "shop", "source": source, "entrypoint": "shop:app"}
-    assert app_problems([entry], None, names=["web1"]) == []
+    assert problems_of([entry], None, names=["web1"]) == []
     with pytest.raises(AnsibleError, match=r"failed|cannot be fetched"):
         look(source)
 
@@ -971,7 +975,7 @@ def test_a_source_that_cannot_be_reached_keeps_no_other_app_back(source: dict[st
 def test_a_file_that_git_does_not_track_is_named_as_such(repository: Repository) -> None:
     (repository.path / "requirements.txt").write_text("flask\n")
     entry = {"name": "shop", "source": {"path": str(repository.path)}, "entrypoint": "shop:app"}
-    (problem,) = app_problems([entry], None, names=["web1"])
+    (problem,) = problems_of([entry], None, names=["web1"])
     assert "git tracks none. Create it and `git add` it, or name a file of the controller" in problem
 
 
@@ -992,7 +996,7 @@ def test_a_lock_of_another_tool_gets_the_command_that_makes_requirements_of_it(
     (tree / name).touch()
     python = {"requirements": name} if named else {}
     entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app", "python": python}
-    (problem,) = app_problems([entry], None, names=["web1"])
+    (problem,) = problems_of([entry], None, names=["web1"])
     assert f"{name} is no requirements file. `" in problem
     assert command in problem
 
@@ -1012,7 +1016,7 @@ def test_a_file_that_may_be_meant_is_named(tree: Path, name: str, said: str) -> 
     (tree / name).parent.mkdir(parents=True, exist_ok=True)
     (tree / name).write_text("flask\n")
     entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app"}
-    (problem,) = app_problems([entry], None, names=["web1"])
+    (problem,) = problems_of([entry], None, names=["web1"])
     assert said in problem
 
 
@@ -1021,7 +1025,7 @@ def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty" / "__pycache__" / "x.pyc").touch()
     source = {"path": str(tmp_path / "empty")}
     entry = {"name": "shop", "source": source, "entrypoint": "shop:app", "python": {"requirements": ""}}
-    (problem,) = app_problems([entry], None, names=["web1"])
+    (problem,) = problems_of([entry], None, names=["web1"])
     assert problem.startswith("app shop: the source has no files, so there is no app in it")
 
 
@@ -1029,8 +1033,8 @@ def test_hosts_with_a_wheelhouse_are_not_sent_to_an_address(tree: Path) -> None:
     line = f"a @ https://x.example/a-1-py3-none-any.whl --hash=sha256:{'a' * 64}\n"
     (tree / "requirements.txt").write_text(line)
     entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app"}
-    assert app_problems([entry], None, names=["web1"]) == []
-    (problem,) = app_problems([entry], None, names=["web1"], wheelhouse="house")
+    assert problems_of([entry], None, names=["web1"]) == []
+    (problem,) = problems_of([entry], None, names=["web1"], wheelhouse="house")
     assert problem.startswith("app shop: requirements.txt line 1: 'a @ https://x.example/a-1-py3-none-any.whl")
     assert "With python_wheelhouse hosts ask none" in problem
 
@@ -1038,7 +1042,7 @@ def test_hosts_with_a_wheelhouse_are_not_sent_to_an_address(tree: Path) -> None:
 def test_only_one_requirements_file_can_be_given(tree: Path) -> None:
     python = {"requirements": "other.txt", "requirements_path": "no/such.txt"}
     entry = {"name": "shop", "source": {"path": str(tree)}, "entrypoint": "shop:app", "python": python}
-    problems = app_problems([entry], None, names=["web1"])
+    problems = problems_of([entry], None, names=["web1"])
     assert len(problems) == 2
     assert "give one of them" in problems[0]
     assert "python.requirements_path names 'no/such.txt', which is no file on the controller" in problems[1]

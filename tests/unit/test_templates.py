@@ -65,7 +65,7 @@ def task_variables(role: str, file: str) -> dict[str, Any]:
     """Return the variables that the tasks of a role define for themselves."""
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / f"{file}.yml").read_text())
     variables: dict[str, Any] = {}
-    for task in tasks:
+    for task in [inner for outer in tasks for inner in outer.get("block", [outer])]:
         variables |= task.get("vars", {}) | task.get("ansible.builtin.set_fact", {})
     return variables
 
@@ -98,9 +98,10 @@ def supervisord(**more: Any) -> dict[str, Any]:
 
 def wsgi(**keys: Any) -> dict[str, Any]:
     app = {"name": "shop", "source": {"path": "files/hello_flask"}, "entrypoint": "shop:app", **keys}
+    resolved = task_variables("wsgi", "resolve")["__wsgi_resolved"]
     return {
         "wsgi_apps": [app, {**app, "name": "api", "site": {"prefix": "/api"}, "server": {}}],
-        **task_variables("wsgi", "resolve"),
+        "__wsgi_resolved": resolved.replace("__wsgi_resolved |", "none |"),
         "__wsgi_app": "{{ __wsgi_resolved.apps | first }}",
     }
 

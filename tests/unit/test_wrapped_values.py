@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +46,24 @@ PLAY = """
   tasks:
     - name: Check as on the controller
       ansible.builtin.set_fact:
-        problems: "{{ wsgi_apps | baremetal.web.app_problems(inventory_dir, names=['web1']) }}"
+        checked: "{{ wsgi_apps | baremetal.web.check_apps(inventory_dir, names=['web1']) }}"
     - name: Resolve as for a host
       ansible.builtin.set_fact:
         resolved: >-
           {{ wsgi_apps | baremetal.web.resolve_apps(inventory_dir, names=['web1'], cpus=2, memory=4096,
-          machine='x86_64', python='3.13') if problems == [] else {} }}
+          machine='x86_64', python='3.13') if checked.problems == [] else {} }}
+    - name: Resolve what is checked, and what is resolved
+      ansible.builtin.set_fact:
+        again: >-
+          {{ wsgi_apps | baremetal.web.resolve_apps(inventory_dir, names=['web1'], cpus=2, memory=4096,
+          machine='x86_64', python='3.13', **item) if checked.problems == [] else {} }}
+      loop: "{{ [{'checked': checked}, {'earlier': resolved}] }}"
+      register: kept
     - name: Show
       ansible.builtin.debug:
-        msg: "{{ {'problems': problems, 'resolved': resolved} | to_json | b64encode }}"
+        msg: >-
+          {{ {'problems': checked.problems, 'resolved': resolved,
+          'kept': kept.results | map(attribute='ansible_facts.again')} | to_json | b64encode }}
 """
 
 
@@ -85,6 +96,7 @@ def test_a_wrapped_value_is_taken_for_what_it_is(tmp_path: Path, vault: Path) ->
     found = played(tmp_path, vault)
     assert found["problems"] == []
     (app,) = found["resolved"]["apps"]
+    assert found["kept"] == [found["resolved"]] * 2
     own = ("DIRECT", "INDIRECT", "WITHIN", "NUMBER", "HALF", "UNSAFE")
     assert {name: app["program"]["environment"][name] for name in own} == {
         **{"DIRECT": SECRET, "INDIRECT": SECRET, "WITHIN": f"a{SECRET}b", "NUMBER": "3", "HALF": "0.5"},
@@ -139,3 +151,47 @@ def test_a_fact_in_an_entry_is_refused_with_what_to_write(tmp_path: Path) -> Non
     assert "wsgi_apps[shop].environment.URL has {{ db_hots }} (" in said
     assert "environment.FINE" not in said
     assert "hunter2" not in said.partition("cannot be worked out")[2]
+
+
+FLOW = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_tasks: TASKS/check_apps.yml
+    - ansible.builtin.file: {path: "{{ inventory_dir }}/code", state: absent}
+    - ansible.builtin.include_role: {name: baremetal.web.wsgi, tasks_from: resolve, rolespec_validate: false}
+    - ansible.builtin.set_fact: {first: "{{ __wsgi_resolved.apps | length }}", cacheable: true}
+    - ansible.builtin.set_fact: {__wsgi_checked: {}}
+    - ansible.builtin.include_role: {name: baremetal.web.wsgi, tasks_from: resolve, rolespec_validate: false}
+    - ansible.builtin.debug: {msg: "resolved {{ first }} and {{ __wsgi_resolved.apps | length }}"}
+    - ansible.builtin.set_fact: {wsgi_apps: "{{ [wsgi_apps[0] | combine({'releases': {'keep': 9}})] }}"}
+      no_log: true
+    - ansible.builtin.include_role: {name: baremetal.web.wsgi, tasks_from: resolve, rolespec_validate: false}
+  vars:
+    ansible_facts:
+      {os_family: Debian, distribution: Debian, distribution_version: "13", distribution_major_version: "13",
+      processor_nproc: 2, memtotal_mb: 4096, architecture: x86_64}
+"""
+
+
+def test_a_description_is_examined_once_and_anew_when_it_changes_and_its_secrets_are_shown_nowhere(
+    tmp_path: Path,
+) -> None:
+    """The code of the app goes away after the check, so who examines the entry once more cannot but refuse it."""
+    shutil.copytree(ROOT / "molecule" / "echo", tmp_path / "code")
+    app = {"name": "shop", "source": {"path": "code"}, "entrypoint": "echo:wsgi", "python": {"requirements": ""}}
+    app |= {"environment": {"KEY": "hunter{{ 1 + 1 }}"}, "limits": {"open_files": 1000}}
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "wsgi_apps": [app]}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"web1": host}}}))
+    (tmp_path / "play.yml").write_text(FLOW.replace("TASKS", str(ROOT / "playbooks" / "tasks")))
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nfact_caching = jsonfile\nfact_caching_connection = facts\n")
+    with pytest.raises(AssertionError) as failed:
+        run_ansible(tmp_path, "playbook", "-i", "hosts.yml", "play.yml", "-vvv")
+    said = str(failed.value)
+    assert "resolved 1 and 1" in said
+    assert "the output has been hidden due to the fact that 'no_log: true'" in said
+    assert '"msg": "app shop: source.path' in said.partition("resolved 1 and 1")[2]
+    assert "hunter2" not in said
+    cached = [path.read_text() for path in (tmp_path / "facts").iterdir()]
+    assert cached
+    assert "hunter2" not in "".join(cached)

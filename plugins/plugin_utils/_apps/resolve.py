@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +16,19 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.host_rules imp
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.limits import limit_problems, limits_of
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import endpoint, servers
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.site_rules import site_problems
-from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.source_rules import number_problems, source_problems
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.host_names import host_header, host_names
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.site_rules import own_names
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError, apply_options
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import plain
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.secrets import conceal, vaulted
+
+
+def fingerprint(*inputs: Any) -> str:
+    """Return a text that is another one for other inputs, in whatever ansible-core wraps them."""
+    return hashlib.sha256(repr([plain(each) for each in inputs]).encode()).hexdigest()
 
 
 def examine(
@@ -112,9 +118,16 @@ def resolve(
     search: list[str],
     conda: Mapping[str, Any] | None = None,
     open_files: int | None = None,
+    checked: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return ``apps`` and ``sites`` with nothing left to guess; raise DescriptionError for what cannot work."""
-    resolved, problems = examine(apps, search, names, open_files)
+    """Return the apps with nothing left to guess, and what they share; raise DescriptionError for what cannot work.
+
+    A description that is the ``checked`` one is not examined once more.
+    """
+    if checked and not checked["problems"] and checked["fingerprint"] == fingerprint(apps, search, names, open_files):
+        resolved, problems = plain(checked["apps"]), []
+    else:
+        resolved, problems = examine(apps, search, names, open_files)
     if problems:
         raise DescriptionError("\n".join(problems))
     for app in resolved:
@@ -144,4 +157,4 @@ def resolve(
         raise DescriptionError("\n".join(lacking))
     users = sorted({app["user"] for app in resolved} | {BUILD_USER})
     proxy = next((app["site"]["proxy"] for app in resolved), "nginx")
-    return {"apps": resolved, "sites": sites(resolved), "users": users, "proxy": proxy}
+    return {"apps": resolved, "users": users, "proxy": proxy}

@@ -21,3 +21,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, str) or hasattr(value, "_ciphertext"):
         return str.__str__(str(value))
     return next((kind(value) for kind in (bool, int, float) if isinstance(value, kind)), value)
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a number that a template may have made text of, which ansible-core does up to 2.18; none for none."""
+    return None if value is None else int(value)

@@ -1,0 +1,102 @@
+# Copyright (c) The baremetal.web authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: the description of a host, examined."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: check_apps
+short_description: Examine the description of a host
+description:
+  - Checks types and keys of C(wsgi_apps) against the argument spec of the role C(baremetal.web.wsgi), then the
+    relations between values, then the sources and their requirements, then the variables that the options name.
+  - No host is asked. A source that cannot be reached is left to the release.
+  - The result may hold secrets, so a task that keeps it needs C(no_log).
+positional: inventory_directory
+options:
+  wheelhouse:
+    description: The directory C(python_wheelhouse) of the hosts, which then ask no address; empty for none.
+    type: str
+    default: ""
+  open_files:
+    description: How many files supervisord of the host may open, where that is known.
+    type: int
+  conda:
+    description: The dictionary C(python_conda) of the host.
+    type: dict
+  proxy:
+    description: The dictionary C(python_proxy) of the host.
+    type: dict
+  repositories:
+    description: The list C(packages_repositories) of the host.
+    type: list
+    elements: dict
+extends_documentation_fragment:
+  - baremetal.web.apps
+  - baremetal.web.apps.search
+  - baremetal.web.apps.names
+author: The baremetal.web authors (@baremetal-web)
+"""
+
+RETURN = r"""
+_value:
+  description: What was found, for the filter P(baremetal.web.resolve_apps#filter).
+  type: dict
+  contains:
+    problems:
+      description: One sentence for each problem, none when all is well.
+      type: list
+      elements: str
+    apps:
+      description: The apps with all defaults, none where there is a problem.
+      type: list
+      elements: dict
+    fingerprint:
+      description: Tells whether something is the same description.
+      type: str
+"""
+
+from typing import Any
+
+from jinja2 import Undefined
+
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, fingerprint
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.setting_rules import setting_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import source_problems
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import whole_number
+
+
+def check_apps(
+    apps: Any,
+    inventory_directory: str | None = None,
+    *,
+    names: list[str],
+    wheelhouse: str = "",
+    open_files: int | None = None,
+    conda: Any = None,
+    proxy: Any = None,
+    repositories: Any = None,
+) -> dict[str, Any]:
+    """Return C(problems), C(apps) and C(fingerprint)."""
+    if isinstance(apps, Undefined):  # up to ansible-core 2.18, of a value with something undefined in it
+        str(apps)  # which raises what is undefined
+    search = search_path(inventory_directory)
+    open_files = whole_number(open_files)
+    completed, problems = examine(apps, search, names, open_files)
+    if not problems:
+        problems = [problem for app in completed for problem in source_problems(app, search, offline=bool(wheelhouse))]
+    problems += setting_problems(apps, conda or {}, proxy or {}, [] if repositories is None else repositories, search)
+    return {
+        "problems": problems,
+        "apps": [] if problems else completed,
+        "fingerprint": fingerprint(apps, search, names, open_files),
+    }
+
+
+class FilterModule:
+    """The filter C(check_apps)."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"check_apps": check_apps}
