@@ -48,7 +48,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
         # What a loop returns in its end no longer tells the items that failed, since ansible-core 2.21.
-        self._items.setdefault(_key(result), []).append(str(_of(result, "result").get("msg", "")))
+        self._items.setdefault(_key(result), []).append(_message(result))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not ignore_errors:
@@ -64,9 +64,15 @@ class CallbackModule(CallbackBase):
 
     def _fail(self, result: Any) -> None:
         # A loop says of itself only that it has come to its end.
-        messages = self._items.pop(_key(result), None) or [str(_of(result, "result").get("msg", ""))]
+        messages = self._items.pop(_key(result), None) or [_message(result)]
         host, task = _of(result, "host").get_name(), _of(result, "task").get_name()
         self._failures.append({"host": host, "task": task, "message": "\n".join(dict.fromkeys(messages))})
+
+
+def _message(result: Any) -> str:
+    """Return why a task failed, or that no_log hides it."""
+    found = _of(result, "result")
+    return str(found.get("msg") or found.get("censored", ""))
 
 
 def _key(result: Any) -> tuple[str, str]:

@@ -120,6 +120,11 @@ PLAY = """
           when: item != ""
       rescue:
         - ansible.builtin.debug: {msg: gone on}
+    - block:
+        - ansible.builtin.fail: {msg: hunter2}
+          no_log: true
+      rescue:
+        - ansible.builtin.debug: {msg: gone on}
 """
 
 
@@ -139,5 +144,8 @@ def test_a_script_gets_one_document_with_every_value_and_what_failed(tmp_path: P
     found = json.loads(printed(tmp_path, "stdout_callback = baremetal.web.json"))
     assert [(row["host"], row["disk"]) for row in found["rows"]] == [("web1", 7)]
     failure = {"host": "localhost", "task": "ansible.builtin.fail", "message": "the basket is full\nthe till is full"}
-    assert [{**each, "task": failure["task"]} for each in found["failures"]] == [failure]
+    *failures, hidden = found["failures"]
+    assert [{**each, "task": failure["task"]} for each in failures] == [failure]
+    assert "hidden" in hidden["message"]
+    assert "hunter2" not in str(found)
     assert found["changed"] == []
