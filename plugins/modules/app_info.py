@@ -55,8 +55,8 @@ EXAMPLES = r"""
 RETURN = r"""
 rows:
   description: >-
-    One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(warm) (the former
-    release while it still runs), C(disk) (bytes that all releases use), C(lock) (who holds it and why), C(nginx) and
+    One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(warm) (the standby
+    release while it runs), C(disk) (bytes that all releases use), C(lock) (who holds it and why), C(nginx) and
     C(health); C(slots) says how the web server was told to reach each slot, C(published) whether it leads to the app,
     and C(described) whether the app is among O(described).
   type: list
@@ -100,11 +100,11 @@ def row(home: Home) -> dict[str, Any]:
     try:
         supervisor = Supervisor()
         program = supervisor.state(home.program(current))
-        warm = home.former and supervisor.state(home.program(home.former)) == "RUNNING"
-        health = Activation(home, supervisor, current).sickness() or "healthy"
+        warm = home.standby and supervisor.state(home.program(home.standby)) == "RUNNING"
+        health = Activation(home, supervisor, current).health_problem() or "healthy"
     except (SupervisorError, ReleaseError) as error:
         return {**found, "program": "UNKNOWN", "health": str(error)}
-    return {**found, "program": program, "warm": home.former if warm else "", "health": health}
+    return {**found, "program": program, "warm": home.standby if warm else "", "health": health}
 
 
 def lock(home: Home) -> str:

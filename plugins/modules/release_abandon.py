@@ -69,7 +69,7 @@ class Abandon(Operation):
         manifest = self.home.manifest(self.release) if self.release else {}
         mine = bool(manifest) and manifest["run"] == self.params["run"] and not manifest.get("healthy")
         locked = self.lock.holder().get("run") == self.params["run"]
-        if mine and self.release not in (self.home.current, self.home.former):
+        if mine and self.release not in (self.home.current, self.home.standby):
             with mutex(self.home):
                 with suppress(SupervisorError):
                     Programs(self.home, Supervisor()).remove(self.release)

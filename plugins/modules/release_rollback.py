@@ -148,9 +148,9 @@ class Rollback(Switch):
         if self.takes_back_the_first:
             return self._take_back_the_first()
         self.release = release = self.wanted()
-        if release == self.home.current and not self.activation(release).sickness():
+        if release == self.home.current and not self.activation(release).health_problem():
             return {"changed": False, "release": release, "previous": release, "warm": True, "seconds": {}}
-        warm = self.home.former == release and not self.activation(release).health()
+        warm = self.home.standby == release and not self.activation(release).health()
         self.take_lock(self.params["lock_wait"])
         return self.go_live("rollback", release, withdraw=self.params["withdraw"], warm=warm)
 

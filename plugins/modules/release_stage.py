@@ -200,10 +200,10 @@ class Build(Operation):
         staging.build(self.params["archive"], self.params["files"], manifest)
 
     def _describe(self) -> None:
-        """Describe a release anew that is there: its content is the same, how it is probed and kept may not be."""
-        former = self.home.manifest(self.release)["description"]
-        if former != self.description:
-            self.home.remember(self.release, description=self.description, former_description=former)
+        """Describe an existing release again: its content is the same, how it is probed and kept may not be."""
+        replaced = self.home.manifest(self.release)["description"]
+        if replaced != self.description:
+            self.home.remember(self.release, description=self.description, replaced_description=replaced)
 
     def _note_endpoints(self) -> None:
         home, wanted = self.home, self.description["endpoint"]

@@ -185,7 +185,7 @@ class Inspection(Operation):
         if home.current in same:
             same.append(home.current)
         # One that runs is never built again, though its manifest may be broken.
-        runs = [name for name in (home.current, home.former) if name.partition(".")[0] == wanted]
+        runs = [name for name in (home.current, home.standby) if name.partition(".")[0] == wanted]
         if (same or runs) and (self.params["redeploy"] or not same):
             last = max(int(name.partition(".")[2] or 1) for name in [*same, *runs])
             return f"{wanted}.{last + 1}"

@@ -160,8 +160,8 @@ def shared_environment(shared_environments: Path) -> Callable[[str], Path]:
 
     def _shared_environment(tool: str) -> Path:
         path = shared_environments / tool
-        for former in [*path.glob("lib/python*/site-packages/probe*"), path / "pip.conf"]:
-            shutil.rmtree(former) if former.is_dir() else former.unlink(missing_ok=True)
+        for leftover in [*path.glob("lib/python*/site-packages/probe*"), path / "pip.conf"]:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         return path
 
     return _shared_environment
@@ -474,7 +474,7 @@ class Shop:
             self.home.log("deploy", "live", release=release)
 
     def visit(self) -> str:
-        """Return the release that a visitor gets, on the way that nginx takes."""
+        """Return the release that a client gets, through the sockets that nginx uses."""
         for path in (self.home.slot_link("b" if os.path.exists(self.home.marker) else "a"), self.home.current_socket):
             connection = PlaceConnection(path, 5)
             try:
@@ -490,7 +490,7 @@ class Shop:
         """Return the process of a release's server; 0 for none."""
         return next(iter(self.supervisor.processes(self.home.program(release))), 0)
 
-    def picture(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return all that a release that did not go live has to leave as it was."""
         home = self.home
         links = [home.slot_link("a"), home.slot_link("b"), home.current_link, home.current_socket]

@@ -1,4 +1,4 @@
-"""A release goes live: started beside the live one, proved, switched to, and the former one retired."""
+"""A release goes live: started beside the live one, proved, switched to, and the standby one retired."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_the_name_of_a_release_is_one_that_its_programs_are_found_by(shop: Shop)
     assert found == ([A, again], ours[:2], ours[2:4])
 
 
-def test_a_release_that_is_not_there_or_was_made_by_a_former_version_is_refused(shop: Shop) -> None:
+def test_a_release_that_is_not_there_or_was_made_by_an_earlier_version_is_refused(shop: Shop) -> None:
     with pytest.raises(ReleaseError, match="not complete"):
         shop.activation(A)
     shop.lay(A)
     (Path(shop.home.release(A)) / "release.json").write_text('{"version": "1", "staged": 1}')
-    with pytest.raises(ReleaseError, match="former version"):
+    with pytest.raises(ReleaseError, match="earlier version"):
         shop.activation(A)
 
 
@@ -126,7 +126,7 @@ def links(home: Home) -> tuple[str, str, str, str]:
     return home.slot, home.occupant(home.slot), os.readlink(home.current_link), os.readlink(home.current_socket)
 
 
-def test_a_release_of_a_former_version_listens_where_it_did_before_and_after_one_of_this_version(shop: Shop) -> None:
+def test_a_release_of_an_earlier_version_listens_where_it_did_before_and_after_one_of_this_version(shop: Shop) -> None:
     shop.lay(A, layout=0)
     shop.go_live(A)
     assert links(shop.home) == ("a", A, f"releases/{A}", f"run/{A}.sock")
@@ -145,7 +145,7 @@ def test_nothing_that_an_app_has_put_where_releases_listened_is_in_the_way_of_th
     assert shop.visit() == A
 
 
-def test_a_supervisord_of_a_former_version_is_refused_with_what_to_do(shop: Shop) -> None:
+def test_a_supervisord_of_an_earlier_version_is_refused_with_what_to_do(shop: Shop) -> None:
     shop.lay(A)
     shop.supervisor.launcher = ""
     with pytest.raises(SupervisorError, match=r"Run site\.yml first"):
@@ -164,13 +164,13 @@ def test_the_first_release_goes_live_in_slot_a_and_starts_with_the_host(shop: Sh
     assert not shop.activation(A).drift()
 
 
-def test_every_release_goes_into_the_other_slot_and_the_former_one_stays_warm(shop: Shop) -> None:
+def test_every_release_goes_into_the_other_slot_and_the_standby_one_stays_warm(shop: Shop) -> None:
     shop.go_live(A)
-    former = shop.pid(A)
+    standby = shop.pid(A)
     shop.go_live(B)
     assert links(shop.home) == ("b", B, f"releases/{B}", f"sockets/{B}.sock")
     assert shop.visit() == B
-    assert (shop.home.former, shop.pid(A)) == (A, former)
+    assert (shop.home.standby, shop.pid(A)) == (A, standby)
     assert "autostart = false" in (shop.supervisor.current_text(f"shop-{A}") or "")
     assert not shop.activation(B).drift()
     shop.go_live(C)
@@ -179,7 +179,7 @@ def test_every_release_goes_into_the_other_slot_and_the_former_one_stays_warm(sh
 
 
 def test_whoever_had_the_slot_has_ended_before_the_next_one_starts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So none of the idle connections that nginx keeps for a slot leads to a release before the former one."""
+    """So none of the idle connections that nginx keeps for a slot leads to a release before the standby one."""
     shop.go_live(A, B)
     running = {}
     start = Activation._start
@@ -194,7 +194,7 @@ def test_whoever_had_the_slot_has_ended_before_the_next_one_starts(shop: Shop, m
     assert running[B] == shop.pid(B)
 
 
-def test_a_release_that_took_the_slot_a_moment_ago_is_not_ended_before_its_visitors_are_accepted(
+def test_a_release_that_took_the_slot_a_moment_ago_is_not_ended_before_its_clients_are_accepted(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.go_live(A, B)
@@ -212,7 +212,7 @@ def test_a_release_that_is_warm_is_live_again_by_the_switch_alone(shop: Shop) ->
     assert "start" not in done["seconds"]
     assert done["seconds"]["total"] < 2
     assert links(shop.home) == ("a", A, f"releases/{A}", f"sockets/{A}.sock")
-    assert (shop.visit(), shop.home.former) == (A, B)
+    assert (shop.visit(), shop.home.standby) == (A, B)
     assert (shop.pid(A), shop.pid(B)) == pids
     texts = [shop.supervisor.current_text(f"shop-{name}") or "" for name in (A, B)]
     assert ["autostart = true" in text for text in texts] == [True, False]
@@ -223,7 +223,7 @@ def test_a_release_that_is_cold_is_started_and_proved_again(shop: Shop) -> None:
     assert shop.pid(A) == 0
     done = shop.activation(A).run()
     assert "start" in done["seconds"]
-    assert (shop.visit(), shop.home.former) == (A, C)
+    assert (shop.visit(), shop.home.standby) == (A, C)
 
 
 def test_a_warm_release_that_hangs_is_started_anew(shop: Shop) -> None:
@@ -251,9 +251,9 @@ def test_a_release_proves_itself_while_the_live_one_serves(shop: Shop, monkeypat
 
 def test_the_live_release_that_is_well_keeps_its_process_when_it_is_activated_again(shop: Shop) -> None:
     shop.go_live(A)
-    before = shop.picture()
+    before = shop.snapshot()
     shop.go_live(A)
-    assert shop.picture() == before
+    assert shop.snapshot() == before
 
 
 def test_the_live_release_that_ended_runs_again_when_it_is_activated_again(shop: Shop) -> None:
@@ -310,7 +310,7 @@ def test_the_other_apps_of_the_host_are_left_alone(shop: Shop, program: Callable
     assert shop.supervisor.processes(other) == before
 
 
-# The end of the former one.
+# The end of the standby one.
 
 
 def retirement(stand_ins: StandIns) -> list[str]:
@@ -326,7 +326,7 @@ def retire_now(stand_ins: StandIns) -> None:
     subprocess.run(command[command.index("flock") :], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_the_former_release_ends_when_its_time_to_be_warm_is_over(shop: Shop, stand_ins: StandIns) -> None:
+def test_the_standby_release_ends_when_its_time_to_be_warm_is_over(shop: Shop, stand_ins: StandIns) -> None:
     shop.go_live(A, B)
     assert {"--on-active=300", "--unit=baremetal-web-retire-shop.timer"} <= set(retirement(stand_ins))
     retire_now(stand_ins)
@@ -348,7 +348,7 @@ def test_a_release_that_is_live_again_is_not_ended_by_the_timer_of_before(shop: 
     assert shop.visit() == A
 
 
-def test_the_end_of_the_former_release_waits_for_a_release_that_is_under_way(shop: Shop, stand_ins: StandIns) -> None:
+def test_the_end_of_the_standby_release_waits_for_a_release_that_is_under_way(shop: Shop, stand_ins: StandIns) -> None:
     shop.go_live(A, B)
     command = retirement(stand_ins)
     with module.mutex(shop.home):
@@ -359,14 +359,14 @@ def test_the_end_of_the_former_release_waits_for_a_release_that_is_under_way(sho
     assert shop.pid(A) == 0
 
 
-def test_where_systemd_takes_no_timer_the_former_release_ends_at_once(shop: Shop, stand_ins: StandIns) -> None:
+def test_where_systemd_takes_no_timer_the_standby_release_ends_at_once(shop: Shop, stand_ins: StandIns) -> None:
     stand_ins.add("systemd-run", "exit 1")
     shop.go_live(A, B)
     assert sorted(shop.supervisor.programs()) == [f"shop-{B}"]
     assert shop.visit() == B
 
 
-def test_a_release_is_live_even_when_the_former_one_cannot_be_retired(
+def test_a_release_is_live_even_when_the_standby_one_cannot_be_retired(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -439,15 +439,15 @@ def fail_to_go_live(shop: Shop, failure: str) -> None:
 @pytest.mark.parametrize("failure", FAILURES)
 def test_whatever_fails_leaves_the_live_release_as_it_was(shop: Shop, failure: str) -> None:
     shop.go_live(A, programs=[background("clock")])
-    before = shop.picture()
+    before = shop.snapshot()
     fail_to_go_live(shop, failure)
     shop.home.drop(B)
-    after = shop.picture()
+    after = shop.snapshot()
     if failure in (
         "background",
         "crashes",
         "after",
-    ):  # visitors had it for a moment, and the clock of the former one stopped
+    ):  # clients had it for a moment, and the clock of the standby one stopped
         assert after["processes"].pop(f"shop-{A}.clock") != before["processes"].pop(f"shop-{A}.clock")
     assert after == before
     assert shop.visit() == A
@@ -456,10 +456,10 @@ def test_whatever_fails_leaves_the_live_release_as_it_was(shop: Shop, failure: s
 
 @pytest.mark.parametrize("failure", ["dead", "before", "background", "after"])
 def test_a_first_release_that_fails_leaves_none_live(shop: Shop, failure: str) -> None:
-    before = shop.picture()
+    before = shop.snapshot()
     fail_to_go_live(shop, failure)
     shop.home.drop(B)
-    assert shop.picture() == before
+    assert shop.snapshot() == before
     assert shop.home.current == shop.visit() == ""
 
 
@@ -468,10 +468,10 @@ def test_a_warm_release_whose_hook_fails_stays_warm_and_still_ends_in_time(shop:
     shop.go_live(B)
     Path(shop.home.release(A), "app", "no").touch()
     (stand_ins.directory / "later").unlink()
-    before = shop.picture()
+    before = shop.snapshot()
     with pytest.raises(VenvError, match="before_activate"):
         shop.activation(A).run()
-    assert shop.picture() == before
+    assert shop.snapshot() == before
     retire_now(stand_ins)
     assert (shop.pid(A), shop.visit()) == (0, B)
 
@@ -481,7 +481,7 @@ def test_after_a_failed_release_the_next_one_goes_live(shop: Shop) -> None:
     fail_to_go_live(shop, "after")
     shop.home.drop(B)
     shop.go_live(C)
-    assert (shop.visit(), shop.home.former) == (C, A)
+    assert (shop.visit(), shop.home.standby) == (C, A)
 
 
 def test_links_that_a_killed_switch_left_behind_follow_even_when_the_next_release_fails(shop: Shop) -> None:
@@ -610,14 +610,14 @@ def test_background_programs_follow_the_release_with_its_environment(shop: Shop)
 
 def test_a_message_shows_what_this_attempt_has_added_to_the_log_of_that_program(shop: Shop) -> None:
     log = Path(shop.supervisor.log_directory, "shop.mailer.log")
-    shop.go_live(A, programs=[background("mailer", "sh -c 'echo of the former one; sleep 600'")])
-    wait_until(lambda: "former" in log.read_text())
+    shop.go_live(A, programs=[background("mailer", "sh -c 'echo of the previous one; sleep 600'")])
+    wait_until(lambda: "previous" in log.read_text())
     crash = background("mailer", "sh -c 'echo the reason; sleep 1.6; exit 3'")
     shop.lay(B, programs=[crash], health={"stable": 4})
     with pytest.raises(ReleaseError) as refusal:
         shop.activation(B).run()
     assert "the reason" in str(refusal.value)
-    assert "of the former one" not in str(refusal.value)
+    assert "of the previous one" not in str(refusal.value)
 
 
 def test_background_programs_of_two_releases_never_run_at_the_same_time(shop: Shop) -> None:
@@ -691,7 +691,7 @@ def test_wherever_an_activation_is_killed_the_app_answers_and_the_next_one_succe
         shop.lay(release, programs=programs)
     live, lives, number = cycle[0], [cycle[0]], 0
     shop.go_live(live)
-    with open(tmp_path / "visitors", "w", encoding="utf-8") as log:
+    with open(tmp_path / "clients", "w", encoding="utf-8") as log:
         start(sys.executable, "-IS", "-c", VISITOR, shop.home.slots, shop.home.current_socket, stdout=log)
     killed = True
     while killed:
@@ -701,8 +701,8 @@ def test_wherever_an_activation_is_killed_the_app_answers_and_the_next_one_succe
         assert shop.home.current in (live, wanted), number
         shop.activation(wanted).run()
         assert shop.visit() == wanted, number
-        # On a busy machine the visitor may come late; each release has to be seen before the next one is made.
-        wait_until(lambda wanted=wanted: (tmp_path / "visitors").read_text().endswith(f"{wanted}\n"))
+        # On a busy machine the client may come late; each release has to be seen before the next one is made.
+        wait_until(lambda wanted=wanted: (tmp_path / "clients").read_text().endswith(f"{wanted}\n"))
         assert not shop.activation(wanted).drift(), number
         assert {name[:17] for name in shop.supervisor.programs()} <= {f"shop-{live}", f"shop-{wanted}"}, number
         assert {info["group"] for info in shop.supervisor.call("getAllProcessInfo")} == shop.supervisor.programs()
@@ -711,6 +711,6 @@ def test_wherever_an_activation_is_killed_the_app_answers_and_the_next_one_succe
         lives.append(wanted)
         number += 1
     assert number > 20
-    answers = (tmp_path / "visitors").read_text().splitlines()
+    answers = (tmp_path / "clients").read_text().splitlines()
     changes = [answer for answer, before in zip(answers, ["", *answers], strict=False) if answer != before]
     assert changes == lives

@@ -79,9 +79,9 @@ def test_a_link_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_without_a_release_none_is_live(home: Home, tmp_path: Path) -> None:
-    assert (home.current, home.former, home.previous(), home.staged()) == ("", "", "", [])
+    assert (home.current, home.standby, home.previous(), home.staged()) == ("", "", "", [])
     absent = Home("absent", str(tmp_path / "w"))
-    assert (absent.current, absent.former, absent.staged(), absent.history(), absent.manifest(A)) == (
+    assert (absent.current, absent.standby, absent.staged(), absent.history(), absent.manifest(A)) == (
         "",
         "",
         [],
@@ -93,11 +93,11 @@ def test_without_a_release_none_is_live(home: Home, tmp_path: Path) -> None:
 def test_the_marker_alone_says_which_slot_is_live(home: Home) -> None:
     home.switch(A, "a")
     replace_symlink(home.slot_link("b"), f"../run/{B}.sock")
-    assert (home.slot, home.current, home.former) == ("a", A, B)
+    assert (home.slot, home.current, home.standby) == ("a", A, B)
     Path(home.marker).touch()
-    assert (home.slot, home.current, home.former) == ("b", B, A)
+    assert (home.slot, home.current, home.standby) == ("b", B, A)
     os.unlink(home.marker)
-    assert (home.slot, home.current, home.former) == ("a", A, B)
+    assert (home.slot, home.current, home.standby) == ("a", A, B)
 
 
 def test_the_links_lead_to_the_files_and_the_socket_of_the_live_release(home: Home) -> None:
@@ -112,7 +112,7 @@ def test_a_switch_in_the_slot_that_is_live_changes_nothing_but_its_release(home:
     home.switch(A, "a")
     home.switch(B, "b")
     home.switch(C, "b")
-    assert (home.slot, home.current, home.former) == ("b", C, A)
+    assert (home.slot, home.current, home.standby) == ("b", C, A)
 
 
 def test_the_web_server_can_see_the_marker_and_the_links_whatever_the_umask_is(home: Home) -> None:
@@ -124,10 +124,10 @@ def test_the_web_server_can_see_the_marker_and_the_links_whatever_the_umask_is(h
     assert stat.S_IMODE(os.stat(home.marker).st_mode) == 0o644
 
 
-def test_a_release_that_is_alone_in_both_slots_has_no_former_one(home: Home) -> None:
+def test_a_release_that_is_alone_in_both_slots_has_no_standby_one(home: Home) -> None:
     home.switch(A, "a")
     home.switch(A, "b")
-    assert (home.current, home.former) == (A, "")
+    assert (home.current, home.standby) == (A, "")
 
 
 def test_when_none_is_live_any_more_nothing_leads_anywhere(home: Home) -> None:
@@ -154,7 +154,7 @@ def test_a_switch_that_is_killed_leaves_exactly_one_live_and_the_next_one_finish
         home.follow()
         assert {readlink_name(home.current_link), readlink_name(home.current_socket)[:-5]} == {home.current}, number
         home.switch(B, slot)
-        assert (home.current, home.former) == (B, A), number
+        assert (home.current, home.standby) == (B, A), number
         assert sorted(os.listdir(home.slots)) == ["a.sock", *["b"] * (slot == "b"), "b.sock"], number
         home.switch(A, other)
         home.vacate(slot)

@@ -81,7 +81,7 @@ def test_packages_of_an_https_index_come_through_a_tunnel_of_the_proxy(
     assert answer(environment).stdout == "42\n"
     assert set(proxy.tunnels) == {f"{NAME}:{index.port}"}
     assert index.asked
-    if tool == "uv":  # a picture of all processes, while it ran
+    if tool == "uv":  # a snapshot of all processes, while it ran
         seen = (tmp_path / "seen").read_text()
         assert "--compile-bytecode" in seen
         assert [secret for secret in (PASSWORD, quote(PASSWORD, safe="")) if secret in seen] == []

@@ -477,7 +477,7 @@ def settled(entry: ModuleType, **environ: str) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("variable", ["REQUEST_URI", "RAW_URI"])
-def test_prefix_and_path_are_what_the_visitor_asked_for(
+def test_prefix_and_path_are_what_the_client_asked_for(
     entry: ModuleType, variable: str, prefix: str, uri: str, script: str, path: str
 ) -> None:
     seen = settled(entry, **{variable: uri, "HTTP_X_FORWARDED_PREFIX": prefix, "PATH_INFO": "/seen"})
@@ -491,7 +491,7 @@ def test_what_a_server_made_of_the_prefix_itself_makes_no_difference(entry: Modu
         assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/shop", "/a")
 
 
-def test_scheme_client_and_port_are_the_visitors(entry: ModuleType) -> None:
+def test_scheme_address_and_port_are_the_clients(entry: ModuleType) -> None:
     said = {"HTTP_X_REAL_IP": "192.0.2.7", "HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_PORT": "8443"}
     seen = settled(
         entry, **said, REMOTE_ADDR="127.0.0.1", SERVER_NAME="unix", SERVER_PORT="", HTTP_HOST="a.example:8443"
@@ -518,7 +518,7 @@ def test_a_header_that_is_spelled_like_a_variable_is_not_believed(entry: ModuleT
 def test_over_the_uwsgi_protocol_the_web_server_says_what_was_asked_for(
     entry: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Any visitor can send this header over HTTP.
+    # Any client can send this header over HTTP.
     visit = {"HTTP_X_REQUEST_URI": "/a%2Fb", "REQUEST_URI": "/other"}
     assert settled(entry, **visit)["PATH_INFO"] == "/other"
     monkeypatch.setattr(entry, "UWSGI", True)

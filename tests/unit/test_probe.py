@@ -1,4 +1,4 @@
-"""The health probe: it asks as a visitor's request arrives, and says what was asked and what came back."""
+"""The health probe: it asks as a client's request arrives, and says what was asked and what came back."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_without_a_prefix_no_header_of_one_is_sent(server: Server) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "uwsgi"])
-def test_an_app_sees_path_and_prefix_of_a_probe_as_those_of_a_visitor(tmp_path: Path, protocol: str) -> None:
+def test_an_app_sees_path_and_prefix_of_a_probe_as_those_of_a_client(tmp_path: Path, protocol: str) -> None:
     app = resolved({"protocol": protocol, "workers": "1"}, entrypoint="seen:app", site={"prefix": "/shop"})
     release = Release(tmp_path, app)
     (release.path / "app" / "seen.py").write_text(
@@ -376,6 +376,6 @@ def problems(health: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(("path", "said"), [("/200", ""), ("/302?/login", ""), ("/404", "answer 404")])
-def test_a_release_of_a_former_version_is_probed_as_it_was_proved(server: Server, path: str, said: str) -> None:
-    former = {"host": "shop.example", "health": {"path": path, "timeout": 30, "stable": 5}}
-    assert Probe.of(former).problem(server.place, 5).partition(" from")[0] == said
+def test_a_release_of_an_earlier_version_is_probed_as_it_was_proved(server: Server, path: str, said: str) -> None:
+    earlier = {"host": "shop.example", "health": {"path": path, "timeout": 30, "stable": 5}}
+    assert Probe.of(earlier).problem(server.place, 5).partition(" from")[0] == said

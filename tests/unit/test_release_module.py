@@ -216,6 +216,30 @@ def test_how_a_release_is_probed_and_kept_may_change_while_it_is_live(host: Host
     assert host.shop.pid(A) == pid
 
 
+@pytest.mark.parametrize("then", ["abandon", "activate"])
+def test_a_manifest_of_the_old_form_is_read_and_written_in_the_new_one(host: Host, then: str) -> None:
+    """Earlier versions of this collection kept the description to restore as C(former_description)."""
+    host.ready(A)
+    wanted = {"health": {"path": "/204"}}
+    assert not host.stage(A, "1.0", **wanted)["failed"]
+    manifest = Path(host.home.release(A), "release.json")
+    noted = json.loads(manifest.read_text())
+    noted["former_description"] = noted.pop("replaced_description")
+    assert (noted["former_description"]["health"]["path"], noted["description"]["health"]["path"]) == ("/", "/204")
+    manifest.write_text(json.dumps(noted))
+    assert host.home.manifest(A)["replaced_description"] == noted["former_description"]
+    host.home.remember(A, reason="any change of a manifest")
+    assert {"replaced_description", "former_description"} & json.loads(manifest.read_text()).keys() == {
+        "replaced_description"
+    }
+    manifest.write_text(json.dumps(noted))
+    assert host(then, release=A)["changed"]
+    after = json.loads(manifest.read_text())
+    assert not {"replaced_description", "former_description"} & after.keys()
+    assert after["description"]["health"]["path"] == ("/" if then == "abandon" else "/204")
+    assert host.shop.visit() == A
+
+
 def test_the_live_release_is_not_taken_down_by_its_own_probe(host: Host) -> None:
     host.ready(A)
     answer = host.deploy(A, health={"path": "/503", "timeout": 1})
@@ -228,7 +252,7 @@ def test_the_live_release_is_not_taken_down_by_its_own_probe(host: Host) -> None
 def test_after_a_release_that_failed_a_rollback_still_goes_to_the_one_before_the_live_one(host: Host) -> None:
     host.ready(A, B)
     assert host.deploy(C, health={"path": "/503", "timeout": 0.5})["failed"]
-    assert (host.home.current, host.home.former) == (B, A)
+    assert (host.home.current, host.home.standby) == (B, A)
     answer = host("rollback")
     assert (answer["release"], answer["warm"], host.shop.visit()) == (A, False, A)
 
@@ -267,10 +291,10 @@ FAILURES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("step", FAILURES)
 def test_what_fails_leaves_nothing_of_it_but_a_line_in_the_log(host: Host, step: str) -> None:
     host.ready(A)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     answer = host.deploy(B, **FAILURES[step])
     assert (answer["failed"], answer["step"]) == (True, step)
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
     assert host.shop.visit() == A
     row = host.home.history()[-1]
     assert (row["result"], row["release"], row["step"], row["by"]) == ("refused", B, step, "me@here")
@@ -305,14 +329,14 @@ def test_a_build_that_breaks_off_for_whatever_reason_is_cleared_away(
         raise error
 
     host.ready(A)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     monkeypatch.setattr(staging.Staging, "_link_shared", fail)
     if isinstance(error, OSError):
         assert "No space left" in host.stage(B)["msg"]
     else:
         with pytest.raises(ValueError, match="of ours"):
             host.stage(B)
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
 
 
 def test_a_full_disk_keeps_no_release_from_being_live_for_want_of_a_line_in_the_log(
@@ -340,10 +364,10 @@ def test_a_bug_in_an_activation_is_told_and_the_lock_is_given_up(host: Host, mon
         raise KeyError("of ours")
 
     host.ready(A)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     monkeypatch.setattr(Activation, "prove", fail)
     assert "KeyError: 'of ours'" in host.deploy(B)["msg"]
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
 
 
 def test_a_host_without_the_app_is_told_so(host: Host) -> None:
@@ -462,13 +486,13 @@ def test_after_the_last_hooks_for_the_whole_fleet_no_lock_is_left(host: Host) ->
 
 def test_a_hook_for_the_whole_fleet_that_fails_says_why_and_the_release_can_be_abandoned(host: Host) -> None:
     host.ready(A)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     host.stage(B, hooks=hooks("migrate", "echo table is missing; exit 1", name="schema", run_once=True))
     answer = host("hooks", release=B, hooks="migrate")
     for part in (f"release {B}: migrate: ", "schema", "table is missing", f"The live release is {A}"):
         assert part in answer["msg"]
     assert host("abandon", release=B, reason="no schema")["changed"]
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
     assert host.home.history()[-1]["message"] == "no schema"
 
 
@@ -477,13 +501,13 @@ def test_a_release_whose_user_is_not_the_one_of_the_data_is_refused_in_check_mod
     host.ready(A, B)
     Path(host.home.data, "photo").touch()
     os.chown(host.home.data, pwd.getpwnam("nobody").pw_uid, -1)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     for check_mode in (True, False):
         answer = host("inspect", check_mode, **host.asked(C, "3.0", {}))
         assert answer["failed"]
         assert f"its user is {OWNER}, and the files in {host.home.data} belong to nobody" in answer["msg"]
         assert f"its user is {OWNER}" in host("rollback", check_mode)["msg"]
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
 
 
 # Abandon.
@@ -518,7 +542,7 @@ def test_nothing_is_abandoned_on_a_host_that_staged_nothing(host: Host) -> None:
 def test_a_second_run_is_refused_with_who_when_and_why(host: Host) -> None:
     host.ready(A, B)
     host.stage(C)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     for answer in (
         host.stage(C, run="other"),
         host("activate", release=C, run="other"),
@@ -527,7 +551,7 @@ def test_a_second_run_is_refused_with_who_when_and_why(host: Host) -> None:
         host("hooks", release=C, hooks="migrate", run="other"),
     ):
         assert "locked by me@here since 20" in answer["msg"]
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
     assert host.home.staged() == [A, B, C]
 
 
@@ -645,9 +669,9 @@ def test_a_rollback_goes_to_a_release_by_its_name_its_beginning_or_its_version(h
 
 def test_a_rollback_to_the_live_release_changes_nothing_unless_it_is_not_well(host: Host) -> None:
     host.ready(A, B)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     answer = host("rollback", to=B)
-    assert (answer["changed"], host.shop.picture()) == (False, before)
+    assert (answer["changed"], host.shop.snapshot()) == (False, before)
     host.shop.supervisor.call("stopProcess", f"shop-{B}")
     assert host("rollback", to=B)["changed"]
     assert host.shop.visit() == B
@@ -731,11 +755,11 @@ def test_a_release_that_the_web_server_would_not_find_any_more_is_not_gone_back_
     assert not host("rollback")["failed"]  # its slot is as it was
     assert not host("rollback")["failed"]
     host.deploy(C, "3.0", endpoint=port)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     refused = host("rollback", to=A)["msg"]
     for part in (f"{A} speaks http on a unix socket", f"port {port['port']}", "server.protocol and server.port"):
         assert part in refused
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
     assert not host("rollback", to=B)["failed"]
 
 
@@ -758,7 +782,7 @@ def test_a_rollback_that_cannot_be_is_refused_with_what_there_is(host: Host) -> 
     assert "no other release has been live before" in host("rollback")["msg"]
     host.shop.lay("ab" * 6, version="1.5")
     host.shop.lay(C)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     for to, said in (
         ("9.9", f"'9.9' is neither a release nor a version of one of this host; there are {A} (1.0), abababababab"),
         ("a", "'a' is the beginning of several releases"),
@@ -769,7 +793,7 @@ def test_a_rollback_that_cannot_be_is_refused_with_what_there_is(host: Host) -> 
         answer = host("rollback", to=to)
         assert said in answer["msg"], to
         assert answer["current"] == A
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
 
 
 def test_a_previous_release_that_is_gone_is_refused(host: Host) -> None:
@@ -793,7 +817,7 @@ def test_irreversible_migrations_are_crossed_by_force_only(host: Host) -> None:
 
 def test_a_rollback_that_fails_leaves_what_is_live(host: Host) -> None:
     host.ready(A, B, C)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     environment = Path(host.home.release(A), "environment")
     environment.unlink()
     environment.write_text("exit 1\n")
@@ -805,7 +829,7 @@ def test_a_rollback_that_fails_leaves_what_is_live(host: Host) -> None:
     assert host.home.staged() == [A, B, C]
     assert host.results()[-1] == ("rollback", "refused", A)
     assert not host.locked
-    assert before["releases"] == host.shop.picture()["releases"]
+    assert before["releases"] == host.shop.snapshot()["releases"]
 
 
 # Looking only.
@@ -821,7 +845,7 @@ def test_the_history_is_told_newest_last(host: Host) -> None:
 
 def test_check_mode_tells_of_a_change_and_makes_none(host: Host) -> None:
     host.ready(A, B)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     for step, changed, arguments in (
         ("activate", True, {"release": A}),
         ("hooks", True, {"release": A, "hooks": "migrate"}),
@@ -835,7 +859,7 @@ def test_check_mode_tells_of_a_change_and_makes_none(host: Host) -> None:
     assert answer["diff"]["before"] == f"release {B} (version 2.0)\n"
     assert answer["diff"]["after"] == f"release {A} (version 1.0)\n"
     assert "neither" in host("rollback", check_mode=True, to="9.9")["msg"]
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
 
 
 def test_check_mode_on_a_host_without_supervisord_tells_of_a_first_release(
@@ -893,7 +917,7 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
 
     monkeypatch.setattr(fitness, "Supervisor", Supervisor)
     monkeypatch.setattr(fitness, "host_controllers", set)
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     word, controller = ("memory", "memory") if "limits" in change else ("processes", "pids")
     for offered in (frozenset({"cpu"}), None):
         Supervisor.offered = offered
@@ -902,7 +926,7 @@ def test_a_limit_that_the_host_cannot_hold_is_refused_before_anything_is_made(
         assert f"limits has {word}" in answer["msg"]
         assert f"no controller {controller}" in answer["msg"]
         assert "leave the limit out" in answer["msg"]
-        assert host.shop.picture() == before
+        assert host.shop.snapshot() == before
     monkeypatch.setattr(fitness, "host_controllers", lambda: {"memory", "pids"})
     assert not host.inspect(A, **change)["failed"]
     Supervisor.offered = frozenset({"memory", "pids"})
@@ -914,12 +938,12 @@ def test_a_host_that_cannot_mount_refuses_a_tmp_of_the_apps_own_before_anything_
     host: Host, monkeypatch: pytest.MonkeyPatch, check_mode: bool
 ) -> None:
     monkeypatch.setattr(fitness, "mount_problem", lambda: "unshare: Operation not permitted")
-    before = host.shop.picture()
+    before = host.shop.snapshot()
     answer = host.inspect(A, private_tmp=True, check_mode=check_mode)
     assert answer["failed"]
     for word in ("private_tmp is true", "unshare: Operation not permitted", "CAP_SYS_ADMIN", "set private_tmp: false"):
         assert word in answer["msg"]
-    assert host.shop.picture() == before
+    assert host.shop.snapshot() == before
     assert not host.inspect(A, private_tmp=False)["failed"]
 
 

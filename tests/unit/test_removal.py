@@ -281,7 +281,7 @@ def test_the_programs_of_an_app_stop_and_those_of_others_run_on(
     assert supervisor.programs() == set(others)
 
 
-def test_the_end_of_a_former_release_is_no_longer_waited_for(
+def test_the_end_of_a_standby_release_is_no_longer_waited_for(
     remove: Remove, shop: Path, supervisor: Supervisor, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal_utils, "Supervisor", lambda: supervisor)

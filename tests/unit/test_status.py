@@ -41,7 +41,7 @@ def ask(
     return lambda name="shop", **more: run_module("app_info", {"apps": [name], "root": root, **more})["rows"][0]
 
 
-def test_a_live_release_is_named_with_the_former_one_that_is_warm(shop: Shop, ask: Ask) -> None:
+def test_a_live_release_is_named_with_the_standby_one_that_is_warm(shop: Shop, ask: Ask) -> None:
     shop.lay(B, version="v2")
     shop.go_live(A, B)
     row = ask()

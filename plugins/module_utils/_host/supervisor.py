@@ -195,7 +195,7 @@ class Supervisor:
         """Return the words before a command that the launcher, which root starts, runs as a user."""
         if not self.launcher:
             raise SupervisorError(
-                "supervisord of this host was set up by a former version of this collection, which cannot start the "
+                "supervisord of this host was set up by an earlier version of this collection, which cannot start the "
                 "programs of this one. Run site.yml first: it brings supervisord up to date."
             )
         return [

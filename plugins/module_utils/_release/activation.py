@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a release the live one, at a deploy and a rollback alike: before any visitor gets it, it proves itself."""
+"""Make a release the live one, at a deploy and a rollback alike: it proves itself before any client gets it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Activation:
         self.manifest = home.manifest(release)
         self.description = self.manifest.get("description")
         if not self.description:
-            raise ReleaseError("it is not complete, or was made by a former version of this collection")
+            raise ReleaseError("it is not complete, or was made by an earlier version of this collection")
         self.slot = home.slot_of(release)
         self.step = ""
         self.seconds: dict[str, float] = {}
@@ -138,7 +138,7 @@ class Activation:
 
     def server(self, autostart: bool = True) -> dict[str, Any]:
         """Return the server's program, its places filled in."""
-        # Releases of former versions of this collection have another stopasgroup, which ends what a pool works at.
+        # Releases of earlier versions of this collection have another stopasgroup, which ends what a pool works at.
         own = {"name": self.name, "autostart": autostart, "environment": {}, "stopasgroup": False}
         program = {**self.description["program"], **own, "limits": self.description.get("limits", {})}
         for key in ("command", "directory"):
@@ -186,7 +186,7 @@ class Activation:
     def _tmp(self) -> dict[str, str]:
         """Return what tells the launcher which /tmp the release sees."""
         private = self.description.get("private_tmp")
-        if private is None:  # of a former version of this collection: as supervisord
+        if private is None:  # of an earlier version of this collection: as supervisord
             return {}
         return {"private_tmp": self.home.private, "private_shm": self.home.shm} if private else {"private_tmp": "no"}
 
@@ -206,15 +206,15 @@ class Activation:
         if state != "RUNNING":
             ending = self.supervisor.ending(self.name) if state in ("BACKOFF", "EXITED", "FATAL") else ""
             return f"its program {self.name} is {state}{ending}"
-        if self.endpoint["port"] and (others := self._squatters()):
+        if self.endpoint["port"] and (others := self._port_conflicts()):
             return f"{self.place} is held by {', '.join(sorted(others))}, which is not of this release"
         return Probe.of(self.description).problem(self.place, seconds, self.endpoint["protocol"], advised)
 
-    def _squatters(self) -> set[str]:
+    def _port_conflicts(self) -> set[str]:
         """Return the programs of others on the release's port."""
         return port_holders(self.place, self.supervisor.processes(self.name))
 
-    def sickness(self) -> str:
+    def health_problem(self) -> str:
         """Return what is wrong with the release and all its programs; empty when all is well."""
         states = {program["name"]: self.supervisor.states(program["name"]) for program in self.background()}
         sick = (
@@ -240,7 +240,7 @@ class Activation:
             return "it has not proved to be healthy"
         # supervisord itself may have been started a moment ago.
         self.supervisor.wait(self.name, self.description["program"]["startsecs"] + 5)
-        return self._drift_of_links() or self._drift_of_programs() or self.sickness()
+        return self._drift_of_links() or self._drift_of_programs() or self.health_problem()
 
     def _drift_of_links(self) -> str:
         """Return which link leads to another release."""
@@ -255,13 +255,13 @@ class Activation:
 
     def _drift_of_programs(self) -> str:
         """Return which program of supervisord is left over, starts with the host, or is not as described."""
-        home, former = self.home, self.home.former
-        if others := set(self.programs.releases()) - {self.release, former}:
+        home, standby = self.home, self.home.standby
+        if others := set(self.programs.releases()) - {self.release, standby}:
             return f"supervisord has programs of {', '.join(sorted(others))}"
-        if self.programs.of(former) not in ([], [home.program(former)]):
-            return f"supervisord has background programs of {former}, which is not live"
-        if "autostart = true" in (self.supervisor.current_text(home.program(former)) or ""):
-            return f"the program {home.program(former)} would start with the host, and its release is not live"
+        if self.programs.of(standby) not in ([], [home.program(standby)]):
+            return f"supervisord has background programs of {standby}, which is not live"
+        if "autostart = true" in (self.supervisor.current_text(home.program(standby)) or ""):
+            return f"the program {home.program(standby)} would start with the host, and its release is not live"
         wanted = {program["name"]: self.text(program) for program in (self.server(), *self.background())}
         found = {name: self.supervisor.current_text(name) for name in self.programs.of(self.release)}
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
@@ -371,18 +371,18 @@ class Activation:
             self._start()
             self.prove()
         self._take_slot(self.home.slot)
-        self._stop_background(self.home.former)
+        self._stop_background(self.home.standby)
         self.run_background()
 
     def _take_over(self, previous: str) -> None:
         warm = self.is_warm()
         slot = self.slot
-        former = self.home.occupant(slot)
+        standby = self.home.occupant(slot)
         try:
             if not warm:
                 with self.doing("start"):
                     self._clear(slot)
-                    if self.endpoint["port"] and (others := self._squatters()):
+                    if self.endpoint["port"] and (others := self._port_conflicts()):
                         raise ReleaseError(
                             f"{self.place}, where it is to listen, is held by {', '.join(sorted(others))}; choose "
                             "another server.port"
@@ -398,8 +398,8 @@ class Activation:
                     self._cool_down(self.release, self._warm_seconds())
                 else:
                     self.programs.remove(self.release)
-                    if former:  # cold from now on, and known as the one before all the same
-                        self.home.occupy(slot, former)
+                    if standby:  # it stays in its slot, cold from now on
+                        self.home.occupy(slot, standby)
             raise
         live = self.home.slot
         try:
@@ -419,7 +419,7 @@ class Activation:
     def is_warm(self) -> bool:
         """Tell whether the release still runs, healthy, in the slot beside the live one."""
         with suppress(SupervisorError):
-            if self.home.former == self.release and self.manifest.get("healthy"):
+            if self.home.standby == self.release and self.manifest.get("healthy"):
                 self.cancel_retirement()
                 return not self.health()
         return False
@@ -428,7 +428,7 @@ class Activation:
         """End whoever had the slot, whose connections nginx keeps, and candidates that were left behind."""
         self.cancel_retirement()
         others = [name for name in self.programs.releases() if name != self.home.current]
-        if others:  # what visitors have sent to one of them is accepted by then
+        if others:  # what clients have sent to one of them is accepted by then
             since = time.time() - os.stat(self.home.slots).st_mtime
             time.sleep(min(LEAST_WARM_SECONDS, max(0, LEAST_WARM_SECONDS - since)))
         for release in others:
@@ -555,7 +555,7 @@ class Activation:
         if previous:
             with suppress(SupervisorError, ReleaseError, OSError):
                 Activation(self.home, self.supervisor, previous).run_background()
-            # Visitors that this release has got finish with it.
+            # Requests that this release has got are answered by it.
             time.sleep(LEAST_WARM_SECONDS)
             with suppress(OSError):
                 self.home.vacate(self.home.other_slot())
@@ -567,13 +567,13 @@ class Activation:
         self._revert("", self.slot)
 
     def retire(self) -> None:
-        """Let the former release end when its time to be warm is over, older ones at once; keep the newest releases."""
-        former = self.home.former
+        """Let the standby release end when its time to be warm is over, others at once; keep the newest releases."""
+        standby = self.home.standby
         for release in self.programs.releases():
-            if release not in (self.release, former):
+            if release not in (self.release, standby):
                 self.programs.remove(release)
-        if former in self.programs.releases():
-            self._cool_down(former, self._warm_seconds())
+        if standby in self.programs.releases():
+            self._cool_down(standby, self._warm_seconds())
         self.home.prune(self.description["releases"]["keep"])
 
     def _warm_seconds(self) -> float:
@@ -594,7 +594,7 @@ class Activation:
         done = subprocess.run(
             [
                 *("systemd-run", "--quiet", "--collect", f"--unit={timer(self.home)}", f"--on-active={seconds:g}"),
-                *("--timer-property=AccuracySec=1s", f"--description=End the former release of {self.home.name}"),
+                *("--timer-property=AccuracySec=1s", f"--description=End the standby release of {self.home.name}"),
                 *("flock", os.path.join(self.home.path, ".lock"), "/bin/sh", "-c", script),
             ],
             check=False,
@@ -606,12 +606,12 @@ class Activation:
             self.programs.remove(release)
 
     def cancel_retirement(self) -> None:
-        """Let the former release go on; a retirement that is under way holds the mutex, so there is none."""
+        """Let the standby release go on; a retirement that is under way holds the mutex, so there is none."""
         subprocess.run(["systemctl", "stop", timer(self.home)], check=False, capture_output=True, timeout=30)
 
 
 def timer(home: Home) -> str:
-    """Return the name of the unit that ends the former release."""
+    """Return the name of the unit that ends the standby release."""
     return f"baremetal-web-retire-{home.name}.timer"
 
 

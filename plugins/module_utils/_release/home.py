@@ -38,6 +38,8 @@ SHM = "/dev/shm/baremetal-web"
 SOCKETS_LAYOUT = 7
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 MUTEX_SECONDS = 120
+# Keys of manifests that earlier versions of this collection wrote. The next change of a manifest writes the new ones.
+RENAMED_KEYS = {"former_description": "replaced_description"}
 
 
 class ReleaseError(Exception):
@@ -179,13 +181,13 @@ class Home:
         return readlink_name(self.current_socket)[: -len(".sock")]  # as it was before there were slots
 
     @property
-    def former(self) -> str:
-        """The release in the other slot, warm or cold; empty for none."""
+    def standby(self) -> str:
+        """The release in the slot that is not live, warm or cold; empty for none."""
         other = self.occupant(self.other_slot())
         return other if other != self.current else ""
 
     def switch(self, release: str, slot: str) -> None:
-        """Let visitors go to a release, in the slot that is kept for it. The marker alone decides."""
+        """Let clients go to a release, in the slot that is kept for it. The marker alone decides."""
         self.occupy(slot, release)
         if slot == "b":
             os.close(os.open(self.marker, os.O_WRONLY | os.O_CREAT, 0o644))
@@ -199,7 +201,7 @@ class Home:
         self.follow()
 
     def follow(self) -> None:
-        """Let both links follow the live slot, also where a former switch was cut off before that."""
+        """Let both links follow the live slot, also where an earlier switch was cut off before that."""
         if release := self.current:
             wanted = os.path.relpath(self.socket(release), self.path)
             if not os.path.islink(self.current_socket) or os.readlink(self.current_socket) != wanted:
@@ -269,7 +271,8 @@ class Home:
         path = os.path.join(self.release(release), MANIFEST)
         # One that cannot be read any more is of no complete release.
         with suppress(FileNotFoundError, NotADirectoryError, ValueError), open(path, encoding="utf-8") as stream:
-            return json.load(stream)
+            found = json.load(stream)
+            return {RENAMED_KEYS.get(key, key): value for key, value in found.items()}
         return {}
 
     def remember(self, name: str, **values: Any) -> None:
@@ -300,8 +303,8 @@ class Home:
             shutil.rmtree(self.release(release))
 
     def prune(self, keep: int) -> list[str]:
-        """Remove all releases but the newest, the live one and the one before; return what is removed."""
-        kept = {self.current, self.former, self.previous(), *self.staged()[-keep:]}
+        """Remove all releases but the newest, the live, the standby and the previous one; return what is removed."""
+        kept = {self.current, self.standby, self.previous(), *self.staged()[-keep:]}
         gone = sorted(name for name in os.listdir(self.releases) if name not in kept)
         for name in gone:
             self.drop(name)

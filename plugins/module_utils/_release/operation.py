@@ -69,7 +69,7 @@ class Operation:
         """Drop what was staged, or keep it for a look, and give up the lock."""
         description = self.home.manifest(self.release).get("description")
         keep = self.keeps_failed(description or self.params.get("app") or {})
-        if drop and not keep and self.release not in (self.home.current, self.home.former):
+        if drop and not keep and self.release not in (self.home.current, self.home.standby):
             with suppress(OSError):
                 self.home.drop(self.release)
         self.put_back_description()
@@ -83,9 +83,9 @@ class Operation:
 
     def put_back_description(self) -> None:
         """Let a release that was there before be described as it was."""
-        if former := self.home.manifest(self.release).get("former_description"):
+        if replaced := self.home.manifest(self.release).get("replaced_description"):
             with suppress(OSError):
-                self.home.remember(self.release, description=former, former_description=None)
+                self.home.remember(self.release, description=replaced, replaced_description=None)
 
     def error_text(self, error: Exception) -> str:
         """Return an error for people; of a full disk also what to do."""
@@ -159,8 +159,8 @@ class Switch(Operation):
             self.release = activation.release
             self.refused(action, str(error), unproved)
             raise
-        if {"former_description", "withdrawn"} & activation.manifest.keys():
-            self.home.remember(activation.release, former_description=None, withdrawn=None)
+        if {"replaced_description", "withdrawn"} & activation.manifest.keys():
+            self.home.remember(activation.release, replaced_description=None, withdrawn=None)
         return done
 
     def _log_live(self, action: str, activation: Activation, done: dict[str, Any]) -> None:

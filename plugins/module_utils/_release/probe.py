@@ -27,13 +27,13 @@ def deadline(seconds: float) -> Iterator[None]:
     def expire(*_: Any) -> None:
         raise TimeoutError(f"no complete answer within {seconds:g} s")
 
-    former = signal.signal(signal.SIGALRM, expire)
+    handler = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+        signal.signal(signal.SIGALRM, handler)
 
 
 class Probe(NamedTuple):
@@ -48,7 +48,7 @@ class Probe(NamedTuple):
     def of(cls, description: Mapping[str, Any]) -> Probe:
         """Read the description of a release."""
         health = description["health"]
-        if "statuses" not in health:  # a release of a former version, which was proved in this way
+        if "statuses" not in health:  # a release of an earlier version, which was proved by these
             return cls(health["path"], description["host"], statuses=("2xx", "3xx"))
         prefix = health["prefix"].rstrip("/")
         return cls(health["path"], health["host"], prefix, tuple(health["statuses"]))
@@ -100,8 +100,8 @@ class Probe(NamedTuple):
         for _number in range(_MOST_REDIRECTS):
             if answer.status not in REDIRECTS or not answer.location:
                 return []
-            former, url = url, urljoin(url, answer.location)
-            if _site(former) != _site(url) or not f"{urlsplit(url).path}/".startswith(f"{self.prefix}/"):
+            before, url = url, urljoin(url, answer.location)
+            if _site(before) != _site(url) or not f"{urlsplit(url).path}/".startswith(f"{self.prefix}/"):
                 return []
             page, cookies = _page(url), {**cookies, **answer.cookies}
             if (page, cookies.keys()) in seen:

@@ -83,7 +83,7 @@ class Removal:
                 if self.data_kept and (entry == AUDIT_LOG or (entry == DATA and os.listdir(path))):
                     self.kept.append(path)
                     if self.acts and entry == DATA:
-                        chown_tree(path, 0, 0)  # the number of its former owner may be given to somebody else
+                        chown_tree(path, 0, 0)  # the number of its owner may be given to another account
                 else:
                     self._delete(path)
             self._delete(os.path.join(BUILD_HOME, name))
@@ -170,7 +170,7 @@ class Removal:
         if self.data_kept and os.path.isdir(path) and os.listdir(path):
             self.kept.append(path)
             if self.acts:
-                chown_tree(path, 0, 0)  # the number of its former owner may be given to somebody else
+                chown_tree(path, 0, 0)  # the number of its owner may be given to another account
                 self.notes.notes["data"][path] = {"unit": ""}
         else:
             self._delete(path)

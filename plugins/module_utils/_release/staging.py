@@ -182,7 +182,7 @@ class Staging:
             trees.copy(self.code, own, os.geteuid(), uid, gid)
             yield {self.code: own}
             trees.copy(own, new, uid)
-            os.rename(self.code, os.path.join(work, "former"))
+            os.rename(self.code, os.path.join(work, "old"))
             os.rename(new, self.code)
 
     @contextlib.contextmanager
@@ -203,7 +203,7 @@ class Staging:
         Packages run code, those of a wheel as well once a Python starts beside them. So the build user sees nothing but
         this environment, a cache of this app alone, and a copy of the code where packages are built from it; it makes
         nothing else meanwhile, and the environment is copied into new files of root's. Its home is new each time,
-        because a former build could leave settings there that change what is installed.
+        because an earlier build could leave settings there that change what is installed.
         """
         app = self.app
         uv, builds = self._installer(), app["python"]["source_builds_enabled"]
