@@ -114,7 +114,7 @@ def lock(home: Home) -> str:
 
 
 def nginx_state(module: AnsibleModule) -> str:
-    """Tell how nginx is, whoever runs it, or the web server that is there in its place."""
+    """Tell how nginx is, whoever runs it, or the web server that is there instead."""
     if (server := in_front(change_record.read())).role != "nginx":
         return f"{server.role} {module.run_command(['systemctl', 'is-active', server.unit])[1].strip()}"
     with suppress(SupervisorError):

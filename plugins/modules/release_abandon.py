@@ -53,13 +53,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Programs, mutex
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     RUN_OPTIONS,
     Operation,
     carry_out,
 )
+from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
 
 
 class Abandon(Operation):

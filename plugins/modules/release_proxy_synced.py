@@ -11,7 +11,7 @@ module: release_proxy_synced
 short_description: Note that the web server knows the endpoints of an app
 description:
   - To be called when the web server is configured for what M(baremetal.web.release_stage) returned as C(slots). Until
-    then the app gets no release that is reached in another way.
+    then the app gets no release with another endpoint.
 extends_documentation_fragment: [baremetal.web.release]
 author: The baremetal.web authors (@baremetal-web)
 attributes:

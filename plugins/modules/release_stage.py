@@ -168,7 +168,7 @@ class Build(Operation):
 
     def run(self) -> dict[str, Any]:
         self.step = "lock"
-        self.home.make_room(self.app["user"], self.params["socket_group"])
+        self.home.create_directories(self.app["user"], self.params["socket_group"])
         self.take_lock(self.params["lock_wait"])
         new = False
         try:

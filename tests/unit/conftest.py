@@ -30,7 +30,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host import change_
 from ansible_collections.baremetal.web.plugins.module_utils._host import supervisor as supervisor_utils  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils._release import activation, staging  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._release import activation, retirement, staging  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home  # noqa: E402
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete  # noqa: E402
 
@@ -553,12 +553,12 @@ def shop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Shop:
     """Return the app on a host with a running supervisord, and with stand-ins in the place of systemd."""
-    monkeypatch.setattr(activation, "LEAST_WARM_SECONDS", 0.05)
+    monkeypatch.setattr(retirement, "LEAST_WARM_SECONDS", 0.05)
     monkeypatch.setattr(app_home, "BUILD_HOME", str(tmp_path / "build"))
     monkeypatch.setattr(app_home, "SHM", own_shm())
     stand_ins.add("systemd-run", SYSTEMD_RUN)
     stand_ins.add("systemctl")
     stand_ins.add("busctl")
     home = app_home.Home("shop", str(tmp_path / "w"))
-    home.make_room(OWNER, GROUP)
+    home.create_directories(OWNER, GROUP)
     return Shop(home, supervisor, description, f"{sys.executable} -IS {answerer}")

@@ -22,8 +22,10 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
 )
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
 from ansible_collections.baremetal.web.plugins.module_utils._release import activation as module
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, Programs, crossed
+from ansible_collections.baremetal.web.plugins.module_utils._release import retirement
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, crossed
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, replace_symlink
+from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
 from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
 # What a release consists of.
@@ -198,7 +200,7 @@ def test_a_release_that_took_the_slot_a_moment_ago_is_not_ended_before_its_clien
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.go_live(A, B)
-    monkeypatch.setattr(module, "LEAST_WARM_SECONDS", 1)
+    monkeypatch.setattr(retirement, "LEAST_WARM_SECONDS", 1)
     os.utime(shop.home.slots)
     since = time.monotonic()
     shop.go_live(C)
@@ -313,7 +315,7 @@ def test_the_other_apps_of_the_host_are_left_alone(shop: Shop, program: Callable
 # The end of the standby one.
 
 
-def retirement(stand_ins: StandIns) -> list[str]:
+def scheduled(stand_ins: StandIns) -> list[str]:
     """Return what systemd is to do later, as a command with its arguments."""
     asked = (stand_ins.directory / "later").read_text()
     options, _, command = asked.partition("\nflock\n")
@@ -322,13 +324,13 @@ def retirement(stand_ins: StandIns) -> list[str]:
 
 
 def retire_now(stand_ins: StandIns) -> None:
-    command = retirement(stand_ins)
+    command = scheduled(stand_ins)
     subprocess.run(command[command.index("flock") :], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_standby_release_ends_when_its_time_to_be_warm_is_over(shop: Shop, stand_ins: StandIns) -> None:
     shop.go_live(A, B)
-    assert {"--on-active=300", "--unit=baremetal-web-retire-shop.timer"} <= set(retirement(stand_ins))
+    assert {"--on-active=300", "--unit=baremetal-web-retire-shop.timer"} <= set(scheduled(stand_ins))
     retire_now(stand_ins)
     assert shop.pid(A) == 0
     assert sorted(shop.supervisor.programs()) == [f"shop-{B}"]
@@ -350,7 +352,7 @@ def test_a_release_that_is_live_again_is_not_ended_by_the_timer_of_before(shop: 
 
 def test_the_end_of_the_standby_release_waits_for_a_release_that_is_under_way(shop: Shop, stand_ins: StandIns) -> None:
     shop.go_live(A, B)
-    command = retirement(stand_ins)
+    command = scheduled(stand_ins)
     with module.mutex(shop.home):
         waiting = subprocess.Popen(command[command.index("flock") :], stdout=subprocess.DEVNULL)
         time.sleep(0.3)
@@ -375,7 +377,7 @@ def test_a_release_is_live_even_when_the_standby_one_cannot_be_retired(
     shop.go_live(A)
     shop.lay(B)
     with monkeypatch.context() as patch:
-        patch.setattr(Activation, "_cool_down", fail)
+        patch.setattr(retirement.Retirement, "schedule", fail)
         assert shop.activation(B).run()["release"] == B
     assert shop.visit() == B
     assert f"shop-{A} would start with the host" in shop.activation(B).drift()

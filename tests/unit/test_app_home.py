@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Return the home of an app that has room and no release."""
     monkeypatch.setattr(module, "BUILD_HOME", str(tmp_path / "build"))
     home = Home("shop", str(tmp_path / "w"))
-    home.make_room(OWNER, GROUP)
+    home.create_directories(OWNER, GROUP)
     return home
 
 
@@ -283,7 +283,7 @@ def test_the_previous_release_is_the_one_that_was_live_before(home: Home) -> Non
 def test_the_directories_of_an_app_are_open_to_those_only_who_need_them(home: Home) -> None:
     before = os.umask(0)
     try:
-        home.make_room(OWNER, GROUP)
+        home.create_directories(OWNER, GROUP)
     finally:
         os.umask(before)
     modes = {name: stat.S_IMODE(os.stat(os.path.join(home.path, name)).st_mode) for name in os.listdir(home.path)}
@@ -301,10 +301,10 @@ def test_the_home_of_an_app_is_noted_as_ours_with_all_in_it(home: Home) -> None:
 def test_a_home_that_was_there_before_is_not_noted_and_one_that_was_keeps_its_newest_user(home: Home) -> None:
     theirs = Home("theirs", os.path.dirname(home.path))
     os.makedirs(theirs.path)
-    theirs.make_room(OWNER, GROUP)
+    theirs.create_directories(OWNER, GROUP)
     with change_record.ChangeRecord() as notes:
         notes.note_app(home.path, "somebody")
-    home.make_room(OWNER, GROUP)
+    home.create_directories(OWNER, GROUP)
     assert change_record.read()["app"] == {home.path: {"user": OWNER}}
 
 
@@ -315,7 +315,7 @@ def test_data_that_was_kept_when_its_app_was_removed_is_the_apps_again(home: Hom
     (data / "uploads" / "photo").touch()
     (tmp_path / "outside").touch()
     (data / "link").symlink_to(tmp_path / "outside")
-    home.make_room("nobody", GROUP)
+    home.create_directories("nobody", GROUP)
     uid = pwd.getpwnam("nobody").pw_uid
     assert {path.lstat().st_uid for path in (data, *data.rglob("*"))} == {uid}
     assert (tmp_path / "outside").stat().st_uid == 0
@@ -338,8 +338,8 @@ def test_data_that_is_the_apps_again_in_part_only_is_given_to_it_by_the_next_run
     with monkeypatch.context() as patch:
         patch.setattr(trees, "_chown", cut_off)
         with pytest.raises(KeyboardInterrupt):
-            home.make_room("nobody", GROUP)
-    home.make_room("nobody", GROUP)
+            home.create_directories("nobody", GROUP)
+    home.create_directories("nobody", GROUP)
     uid = pwd.getpwnam("nobody").pw_uid
     assert {path.lstat().st_uid for path in (data, *data.rglob("*"))} == {uid}
 
@@ -347,7 +347,7 @@ def test_data_that_is_the_apps_again_in_part_only_is_given_to_it_by_the_next_run
 @pytest.fixture
 def lived_in(home: Home) -> Path:
     """Return the data of an app that ran as nobody, with a shared directory in which is nothing yet."""
-    home.make_room("nobody", GROUP)
+    home.create_directories("nobody", GROUP)
     uid = pwd.getpwnam("nobody").pw_uid
     for path in (Path(home.data, "shared"), Path(home.data, "shared", "uploads")):
         path.mkdir()
@@ -361,16 +361,16 @@ def test_another_user_of_an_app_with_data_is_refused_before_anything_is_changed(
     before = {str(path): path.lstat() for path in Path(home.path).rglob("*")}
     noted = change_record.read()["app"]
     with pytest.raises(ReleaseError, match=r"its user is daemon, .* belong to nobody(?s:.)*-e remove=shop"):
-        home.make_room("daemon", GROUP)
+        home.create_directories("daemon", GROUP)
     assert {str(path): path.lstat() for path in Path(home.path).rglob("*")} == before
     assert change_record.read()["app"] == noted
-    home.make_room("nobody", GROUP)
+    home.create_directories("nobody", GROUP)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 def test_another_user_of_an_app_without_data_gets_its_directories(home: Home, lived_in: Path) -> None:
     for user in ("daemon", "nobody"):
-        home.make_room(user, GROUP)
+        home.create_directories(user, GROUP)
         uid = pwd.getpwnam(user).pw_uid
         assert {path.stat().st_uid for path in (lived_in, *lived_in.rglob("*"))} == {uid}
 
@@ -380,7 +380,7 @@ def test_data_of_an_account_that_is_gone_is_not_given_to_another_one(home: Home,
     (lived_in / "photo").touch()
     os.chown(lived_in, 64123, 64123)
     with pytest.raises(ReleaseError, match="belong to the account 64123, which is gone"):
-        home.make_room("nobody", GROUP)
+        home.create_directories("nobody", GROUP)
 
 
 # One at a time.

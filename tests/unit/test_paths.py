@@ -165,7 +165,7 @@ def test_no_module_reaches_a_file_by_a_path_that_an_account_could_lead_elsewhere
         assert not removed["failed"], removed["msg"]
         assert data.exists() is data_kept
         if data_kept:
-            host.home.make_room(APP, GROUP)
+            host.home.create_directories(APP, GROUP)
     watch.on = False
     assert watch.found == []
     assert watch.seen > 300

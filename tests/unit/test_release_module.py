@@ -744,7 +744,7 @@ def test_a_release_on_a_port_is_proved_there_and_the_next_one_on_the_port_beside
     for release, slot in ((B, 1), (C, 0), (D, 1)):
         assert not host.deploy(release, endpoint=port)["failed"]
         place = f"127.0.0.1:{port['port'] + slot}"
-        assert Activation(host.home, host.shop.supervisor, release).place == place
+        assert Activation(host.home, host.shop.supervisor, release).address == place
         assert Probe("/", "shop.example").problem(place, 5) == ""
 
 

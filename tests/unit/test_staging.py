@@ -263,7 +263,7 @@ def build(app: dict[str, Any], pack: Pack, place: Path, monkeypatch: pytest.Monk
     for owner in (app_home, module):
         monkeypatch.setattr(owner, "BUILD_HOME", str(place / "build"))
     home = Home("shop", str(place / "w"))
-    home.make_room(OWNER, GROUP)
+    home.create_directories(OWNER, GROUP)
     build = Build(home, app, pack)
     monkeypatch.setattr(module.venv, "install", build.install)
     monkeypatch.setattr(module.venv, "find_interpreter", lambda _version: sys.executable)
@@ -308,7 +308,7 @@ def test_the_environment_of_a_release_is_closed_to_all_but_the_app(build: Build)
 @root_only
 def test_what_is_built_is_roots_and_the_app_can_read_it_and_write_none_of_it(build: Build) -> None:
     build.app["user"] = build.app["build_user"] = "nobody"
-    build.home.make_room("nobody", GROUP)
+    build.home.create_directories("nobody", GROUP)
     path = build()
     owners = {str(file.relative_to(path)): file.lstat().st_uid for file in path.rglob("*")}
     assert [name for name, uid in owners.items() if uid] == []
@@ -420,7 +420,7 @@ def test_a_link_that_a_package_has_made_leads_no_shared_path_out_of_the_release(
 @root_only
 def test_links_that_the_app_puts_into_its_data_do_not_lead_root_anywhere(build: Build, place: Path) -> None:
     build.app["user"] = build.app["build_user"] = "nobody"
-    build.home.make_room("nobody", GROUP)
+    build.home.create_directories("nobody", GROUP)
     roots = place / "roots"
     (roots / "uploads").mkdir(parents=True)
     roots.chmod(0o755)
@@ -509,7 +509,7 @@ def test_a_process_that_a_hook_leaves_behind_is_ended(build: Build) -> None:
     build.app["user"] = "nobody"
     build()
     mark = Path(build.home.data, "mark")
-    build.home.make_room("nobody", GROUP)
+    build.home.create_directories("nobody", GROUP)
     hooked(build, f"(setsid sh -c 'while sleep 0.05; do date +%N > {mark}; done') > /dev/null 2>&1 & sleep 0.3")
     before = mark.read_text()
     time.sleep(0.3)

@@ -33,12 +33,13 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.transient impo
 from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import endpoint_of
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
     MUTEX_SECONDS,
-    RELEASE,
     Home,
     ReleaseError,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._release.layout import slot_port
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
+from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
+from ansible_collections.baremetal.web.plugins.module_utils._release.retirement import Retirement
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
     ENVIRONMENT,
     account,
@@ -48,49 +49,14 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.staging imp
 
 CHECK_SECONDS = 60
 Around = Callable[[str], contextlib.AbstractContextManager[dict[str, str]]]
-# A request that chose its slot a moment before the switch still has to be accepted.
-LEAST_WARM_SECONDS = 5
 
 
 def _as_it_is(_user: str) -> contextlib.AbstractContextManager[dict[str, str]]:
     return contextlib.nullcontext({})
 
 
-class Programs:
-    """The programs of an app in supervisord."""
-
-    def __init__(self, home: Home, supervisor: Supervisor):
-        self.home = home
-        self.supervisor = supervisor
-
-    def releases(self) -> list[str]:
-        """Return the releases that have a program."""
-        pattern = re.compile(re.escape(self.home.name) + rf"-({RELEASE})(?:\.[a-z].*)?")
-        return sorted({found[1] for found in map(pattern.fullmatch, self.supervisor.programs()) if found})
-
-    def of(self, release: str) -> list[str]:
-        """Return the names of a release's programs that have a file, the server's first."""
-        main = self.home.program(release)
-        return sorted(
-            name
-            for name in self.supervisor.programs()
-            if name == main or re.fullmatch(re.escape(main) + r"\.[a-z].*", name)
-        )
-
-    def background(self, release: str) -> list[str]:
-        """Return the names of a release's background programs that have a file."""
-        return [name for name in self.of(release) if name != self.home.program(release)]
-
-    def remove(self, release: str) -> None:
-        """Stop and remove everything of a release that runs, background programs first."""
-        self.supervisor.remove(*self.background(release))
-        self.supervisor.remove(self.home.program(release))
-        with suppress(FileNotFoundError):
-            os.unlink(self.home.socket(release))
-
-
 class Activation:
-    """One release on its way to become the live one."""
+    """One release that is to become, or is, the live one."""
 
     def __init__(self, home: Home, supervisor: Supervisor, release: str):
         self.home = home
@@ -101,6 +67,7 @@ class Activation:
         self.description = self.manifest.get("description")
         if not self.description:
             raise ReleaseError("it is not complete, or was made by an earlier version of this collection")
+        self.retirement = Retirement(home, self.programs, self.description)
         self.slot = home.slot_of(release)
         self.step = ""
         self.seconds: dict[str, float] = {}
@@ -113,7 +80,7 @@ class Activation:
     def name(self) -> str:
         return self.home.program(self.release)
 
-    def places(self) -> dict[str, str]:
+    def placeholders(self) -> dict[str, str]:
         """Return what the placeholders of a server's command stand for."""
         release = self.home.release(self.release)
         return {"release": release, "python": os.path.join(release, "venv", "bin", "python")}
@@ -124,25 +91,25 @@ class Activation:
         return endpoint_of(self.description)
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Return where it listens: the path of a unix socket, or ADDRESS:PORT; each slot has its own port."""
         port = self.endpoint["port"]
         return f"127.0.0.1:{slot_port(port, self.slot)}" if port else self.home.socket(self.release)
 
     def own_variables(self) -> dict[str, str]:
         """Return the variables that depend on the slot."""
-        variables = {"APP_SOCKET": self.place}
+        variables = {"APP_SOCKET": self.address}
         if port := self.description.get("stats_port"):
             variables["APP_STATS_PORT"] = str(slot_port(port, self.slot))
         return variables
 
     def server(self, autostart: bool = True) -> dict[str, Any]:
-        """Return the server's program, its places filled in."""
+        """Return the server's program, its placeholders filled in."""
         # Releases of earlier versions of this collection have another stopasgroup, which ends what a pool works at.
         own = {"name": self.name, "autostart": autostart, "environment": {}, "stopasgroup": False}
         program = {**self.description["program"], **own, "limits": self.description.get("limits", {})}
         for key in ("command", "directory"):
-            program[key] = Template(program[key]).substitute(self.places())
+            program[key] = Template(program[key]).substitute(self.placeholders())
         program["command"] = self._with_environment(f"exec {program['command']}")
         return program
 
@@ -207,12 +174,12 @@ class Activation:
             ending = self.supervisor.ending(self.name) if state in ("BACKOFF", "EXITED", "FATAL") else ""
             return f"its program {self.name} is {state}{ending}"
         if self.endpoint["port"] and (others := self._port_conflicts()):
-            return f"{self.place} is held by {', '.join(sorted(others))}, which is not of this release"
-        return Probe.of(self.description).problem(self.place, seconds, self.endpoint["protocol"], advised)
+            return f"{self.address} is held by {', '.join(sorted(others))}, which is not of this release"
+        return Probe.of(self.description).problem(self.address, seconds, self.endpoint["protocol"], advised)
 
     def _port_conflicts(self) -> set[str]:
         """Return the programs of others on the release's port."""
-        return port_holders(self.place, self.supervisor.processes(self.name))
+        return port_holders(self.address, self.supervisor.processes(self.name))
 
     def health_problem(self) -> str:
         """Return what is wrong with the release and all its programs; empty when all is well."""
@@ -267,7 +234,7 @@ class Activation:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         return f"supervisord has not as described: {', '.join(differing)}" if differing else ""
 
-    # The way
+    # The steps of an activation
 
     @contextlib.contextmanager
     def doing(self, step: str) -> Iterator[None]:
@@ -280,7 +247,7 @@ class Activation:
 
     def check(self) -> None:
         """Let the server's own checker import the app, as the app's user; raise with what the app says of it."""
-        command = Template(self.description["check"]).substitute(self.places())
+        command = Template(self.description["check"]).substitute(self.placeholders())
         try:
             venv.run(
                 ["/bin/sh", "-c", f"exec {command}"],
@@ -324,8 +291,8 @@ class Activation:
     def hooks(self, kind: str, run_once: bool, around: Around = _as_it_is) -> list[str]:
         """Run the hooks of a kind, those for the whole fleet or those for each host; return their names.
 
-        Each runs inside ``around(user)``, which may put other directories in the place of the release's, and no process
-        outlives it.
+        Each runs inside ``around(user)``, which may mount other directories over the release's, and no process outlives
+        it.
         """
         chosen = [hook for hook in self.description["hooks"][kind] if hook["run_once"] == run_once]
         for hook in chosen:
@@ -353,7 +320,7 @@ class Activation:
     def run(self) -> dict[str, Any]:
         """Make the release the live one, or raise with everything as it was; return what it took."""
         started, previous = time.monotonic(), self.home.current
-        self.home.own_data(self.description["user"])
+        self.home.chown_data(self.description["user"])
         self.home.follow()
         if previous == self.release:
             self._repair()
@@ -361,7 +328,7 @@ class Activation:
             self._take_over(previous)
         # It is live, and the next run does the rest.
         with suppress(SupervisorError, OSError, subprocess.SubprocessError):
-            self.retire()
+            self.retirement.retire(self.release)
         self.seconds["total"] = round(time.monotonic() - started, 2)
         return {"release": self.release, "previous": previous, "seconds": self.seconds}
 
@@ -381,10 +348,10 @@ class Activation:
         try:
             if not warm:
                 with self.doing("start"):
-                    self._clear(slot)
+                    self.retirement.clear_slot(slot)
                     if self.endpoint["port"] and (others := self._port_conflicts()):
                         raise ReleaseError(
-                            f"{self.place}, where it is to listen, is held by {', '.join(sorted(others))}; choose "
+                            f"{self.address}, where it is to listen, is held by {', '.join(sorted(others))}; choose "
                             "another server.port"
                         )
                     self._start()
@@ -395,7 +362,7 @@ class Activation:
             # Either may be the very reason.
             with suppress(SupervisorError, OSError, subprocess.SubprocessError):
                 if warm:
-                    self._cool_down(self.release, self._warm_seconds())
+                    self.retirement.schedule(self.release)
                 else:
                     self.programs.remove(self.release)
                     if standby:  # it stays in its slot, cold from now on
@@ -420,21 +387,9 @@ class Activation:
         """Tell whether the release still runs, healthy, in the slot beside the live one."""
         with suppress(SupervisorError):
             if self.home.standby == self.release and self.manifest.get("healthy"):
-                self.cancel_retirement()
+                self.retirement.cancel()
                 return not self.health()
         return False
-
-    def _clear(self, slot: str) -> None:
-        """End whoever had the slot, whose connections nginx keeps, and candidates that were left behind."""
-        self.cancel_retirement()
-        others = [name for name in self.programs.releases() if name != self.home.current]
-        if others:  # what clients have sent to one of them is accepted by then
-            since = time.time() - os.stat(self.home.slots).st_mtime
-            time.sleep(min(LEAST_WARM_SECONDS, max(0, LEAST_WARM_SECONDS - since)))
-        for release in others:
-            self.programs.remove(release)
-        if self.home.occupant(slot) != self.home.current:
-            self.home.vacate(slot)
 
     def _start(self) -> None:
         """Start the server's program unless it is live and runs; it starts with the host only once it is live."""
@@ -556,7 +511,7 @@ class Activation:
             with suppress(SupervisorError, ReleaseError, OSError):
                 Activation(self.home, self.supervisor, previous).run_background()
             # Requests that this release has got are answered by it.
-            time.sleep(LEAST_WARM_SECONDS)
+            self.retirement.wait_for_requests()
             with suppress(OSError):
                 self.home.vacate(self.home.other_slot())
         with suppress(SupervisorError, OSError):
@@ -565,54 +520,6 @@ class Activation:
     def take_back(self) -> None:
         """Let no release be live."""
         self._revert("", self.slot)
-
-    def retire(self) -> None:
-        """Let the standby release end when its time to be warm is over, others at once; keep the newest releases."""
-        standby = self.home.standby
-        for release in self.programs.releases():
-            if release not in (self.release, standby):
-                self.programs.remove(release)
-        if standby in self.programs.releases():
-            self._cool_down(standby, self._warm_seconds())
-        self.home.prune(self.description["releases"]["keep"])
-
-    def _warm_seconds(self) -> float:
-        return max(LEAST_WARM_SECONDS, self.description["releases"]["warm"])
-
-    def _cool_down(self, release: str, seconds: float) -> None:
-        """Let systemd end a release later; until then it can be live again at once. A reboot does not start it."""
-        name, path = self.home.program(release), self.supervisor.path(self.home.program(release))
-        text = self.supervisor.current_text(name) or ""
-        write_file(path, text.replace("autostart = true", "autostart = false").encode(), 0o600)
-        link = shlex.quote(self.home.current_link)
-        script = (
-            f'test "$(readlink {link})" = releases/{release} || '
-            f"{{ rm -f {shlex.quote(path)}; {self.description['supervisorctl']} update {name}; "
-            f"rm -f {shlex.quote(self.home.socket(release))}; }}"
-        )
-        self.cancel_retirement()
-        done = subprocess.run(
-            [
-                *("systemd-run", "--quiet", "--collect", f"--unit={timer(self.home)}", f"--on-active={seconds:g}"),
-                *("--timer-property=AccuracySec=1s", f"--description=End the standby release of {self.home.name}"),
-                *("flock", os.path.join(self.home.path, ".lock"), "/bin/sh", "-c", script),
-            ],
-            check=False,
-            capture_output=True,
-            timeout=30,
-        )
-        if done.returncode:  # there is no later
-            time.sleep(LEAST_WARM_SECONDS)
-            self.programs.remove(release)
-
-    def cancel_retirement(self) -> None:
-        """Let the standby release go on; a retirement that is under way holds the mutex, so there is none."""
-        subprocess.run(["systemctl", "stop", timer(self.home)], check=False, capture_output=True, timeout=30)
-
-
-def timer(home: Home) -> str:
-    """Return the name of the unit that ends the standby release."""
-    return f"baremetal-web-retire-{home.name}.timer"
 
 
 def mutex(home: Home) -> contextlib.AbstractContextManager[None]:

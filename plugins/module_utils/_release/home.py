@@ -102,17 +102,17 @@ class Home:
         self.sockets = os.path.join(self.path, "sockets")
         self.slots = layout.slots_directory(self.path)
         self.data = os.path.join(self.path, DATA)
-        # What stands in the place of /tmp, /var/tmp and /dev/shm.
+        # The launcher mounts these over /tmp, /var/tmp and /dev/shm.
         self.private = os.path.join(self.path, "private")
         self.shm = os.path.join(SHM, name)
-        # All links stand in root's directories, where the app cannot put anything in their way.
+        # All links are in root's directories, so the app cannot replace one.
         self.current_link = os.path.join(self.path, "current")
         self.current_socket = layout.live_socket(self.path)
         self.marker = layout.marker(self.path)
         self.endpoints_file = os.path.join(self.path, "endpoints.json")
 
-    def make_room(self, user: str, socket_group: str) -> None:
-        """Make the directories of the app, each open to those only who need it."""
+    def create_directories(self, user: str, socket_group: str) -> None:
+        """Create the directories of the app, each open to those only who need it."""
         self.refuse_data_of_another(user)
         app_uid, app_gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
         with ChangeRecord() as notes:
@@ -126,12 +126,12 @@ class Home:
             make_directory(path, 0o755)
         socket_gid = grp.getgrnam(socket_group).gr_gid
         make_directory(self.run, 0o750, app_uid, socket_gid)
-        # Root's, so no app can put anything in a socket's place. Each socket says who may connect: the app, this group.
+        # Root's, so no app can replace a socket. Each socket says who may connect: the app, this group.
         make_directory(self.sockets, 0o711, 0, socket_gid)
-        self.own_data(user)
+        self.chown_data(user)
 
-    def own_data(self, user: str) -> None:
-        """Let the data be a user's: new, kept since the app was removed, or another user's who has written nothing."""
+    def chown_data(self, user: str) -> None:
+        """Give the data to a user: new, kept since the app was removed, or another user's who has written nothing."""
         self.refuse_data_of_another(user)
         uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
         if os.path.isdir(self.data) and (owner := os.stat(self.data).st_uid) != uid:

@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds of hooks, and the step that runs each: the one place that says so."""
+"""The kinds of hooks, and the step that runs each: nothing else says so."""
 
 from __future__ import annotations
 

@@ -69,17 +69,17 @@ class Probe(NamedTuple):
             **prefix,
         }
 
-    def problem(self, place: str, seconds: float, protocol: str = "http", advised: bool = False) -> str:
+    def problem(self, address: str, seconds: float, protocol: str = "http", advised: bool = False) -> str:
         """Ask at a unix socket or an ADDRESS:PORT; return what is wrong, empty when healthy."""
         asked = f"{self.url} (Host {self.host})"
         try:
             with deadline(seconds):
-                answer = ask(place, f"{self.prefix}{self.path}", self.headers(), seconds, protocol)
+                answer = ask(address, f"{self.prefix}{self.path}", self.headers(), seconds, protocol)
         except (OSError, http.client.HTTPException) as error:
             return readable(f"no answer from {asked}: {error}")
         circle: list[str] = []
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError), deadline(seconds):
-            circle = self._circle(answer, place, seconds, protocol)
+            circle = self._circle(answer, address, seconds, protocol)
         if self._is_healthy(answer.status) and not circle:
             return ""
         leads = f", a redirect to {readable(answer.location)[:200] or 'nowhere'}" if answer.status in REDIRECTS else ""
@@ -92,7 +92,7 @@ class Probe(NamedTuple):
         found = f"answer {answer.status} from {asked}{leads}"
         return f"{found}. {self._advice(answer, bool(circle))}" if advised else found
 
-    def _circle(self, answer: Answer, place: str, seconds: float, protocol: str) -> list[str]:
+    def _circle(self, answer: Answer, address: str, seconds: float, protocol: str) -> list[str]:
         """Return the pages between which redirects send a client for ever; none where they end, or leave the app."""
         url, page, cookies = self.url, _page(self.url), dict[str, str]()
         # A page that redirects once, to set a cookie, is another one with it.
@@ -108,7 +108,7 @@ class Probe(NamedTuple):
                 return list(dict.fromkeys([each for each, _names in seen] + [page]))
             seen.append((page, cookies.keys()))
             sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
-            answer = ask(place, page, {**self.headers(), **sent}, seconds, protocol)
+            answer = ask(address, page, {**self.headers(), **sent}, seconds, protocol)
         return []
 
     def _is_healthy(self, status: int) -> bool:

@@ -24,8 +24,9 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.processes impo
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.trees import chown_tree
 from ansible_collections.baremetal.web.plugins.module_utils._host.web_server import WEB_SERVERS
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Programs, timer
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import AUDIT_LOG, BUILD_HOME, DATA, Home
+from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
+from ansible_collections.baremetal.web.plugins.module_utils._release.retirement import timer
 
 # What package managers put beside a file that somebody changed.
 LEFTOVERS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave")
@@ -117,7 +118,7 @@ class Removal:
         self._forget("account", name)
 
     def everything(self) -> None:
-        """Remove all that is noted but what other modules undo, and put back what stood there before."""
+        """Remove all that is noted but what other modules undo, and put back what was there before."""
         for home in self.names("app"):
             self._home(home)
         for path in self.names("data"):
@@ -193,8 +194,8 @@ class Removal:
 
     def _foreign_files(self, directory: str) -> list[str]:
         """Return the files that neither a package nor this collection has brought."""
-        paths = (os.path.join(place, name) for place, _directories, names in os.walk(directory) for name in names)
-        # In check mode those are still there; what stood in their place before comes back.
+        paths = (os.path.join(above, name) for above, _directories, names in os.walk(directory) for name in names)
+        # In check mode those are still there; what was there before comes back.
         ours = {path for path, before in self.notes.notes.get("file", {}).items() if before is None}
         others = (path for path in paths if path not in ours and not path.endswith(LEFTOVERS))
         return sorted(path for path in others if not has_package(self.module, path))

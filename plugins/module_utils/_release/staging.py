@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build a release where it will stay. Nothing that is live is touched."""
+"""Build a release in its final directory. Nothing that is live is touched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.home import
     ReleaseError,
 )
 
-# What stands where in a release, and how its program is run; a change of that makes every app a new release.
+# The version of a release's files and of how its program runs; another one makes every app a new release.
 LAYOUT = 7
 ENVIRONMENT = "environment"
 SERVER_LOCK = "server.txt"
@@ -170,7 +170,7 @@ class Staging:
     def opened(self, user: str) -> Iterator[dict[str, str]]:
         """Let a hook of the app's user write into the code, assets for example.
 
-        It gets a copy in the code's place, which the live app, the same user, does not see; what comes of it is copied
+        It gets a copy mounted over the code, which the live app, the same user, does not see; the result is copied
         into new files of root's, so nobody who holds one open can change the release.
         """
         if user != self.app["user"]:
@@ -272,9 +272,8 @@ class Staging:
 
     def _add_to_path(self) -> None:
         """Let the environment import the code, from its root or its src, and the launchers, without building them."""
-        places = [os.path.join(self.code, "src"), self.code, os.path.join(self.path, SERVER)]
-        places = [place for place in places if os.path.isdir(place)]
-        text = "".join(f"{place}\n" for place in places)
+        paths = [os.path.join(self.code, "src"), self.code, os.path.join(self.path, SERVER)]
+        text = "".join(f"{path}\n" for path in paths if os.path.isdir(path))
         write_file(os.path.join(self._packages(), "app.pth"), text.encode(), 0o644)
 
     def _dependencies(self) -> dict[str, str]:
@@ -283,19 +282,19 @@ class Staging:
         return dict(sorted((found[1].replace("_", "-").lower(), found[2]) for found in names if found))
 
     def _link_shared(self) -> None:
-        """Link what all releases share; what the source has there is where it begins."""
+        """Link what all releases share; its first content is what the source has there."""
         shared = os.path.join(self.home.data, SHARED)
         for kind, paths in self.app["shared"].items():
             for path in paths:
                 self._within_data(path if kind == "directories" else os.path.dirname(path))
-                target, link = os.path.join(shared, path), self._shared_place(path)
+                target, link = os.path.join(shared, path), self._shared_link(path)
                 if os.path.lexists(link):
-                    self._begin(link, target)
+                    self._seed(link, target)
                 os.makedirs(os.path.dirname(link), exist_ok=True)
                 os.symlink(target, link)
 
-    def _shared_place(self, path: str) -> str:
-        """Return where the link to a shared path is: in the code, or where packages keep their data."""
+    def _shared_link(self, path: str) -> str:
+        """Return the path of the link to a shared path: in the code, or where packages keep their data."""
         if not path.startswith("venv/"):
             return os.path.join(self.code, path)
         above, name = os.path.split(os.path.join(self.path, path))
@@ -307,11 +306,11 @@ class Staging:
         return os.path.join(above, name)
 
     def _within_data(self, path: str) -> None:
-        """Make the shared directories down to a path, as the app's user: the app can put links in the way."""
+        """Make the shared directories down to a path, as the app's user: the app can put links there."""
         command = ["mkdir", "-p", "--", os.path.join(self.home.data, SHARED, path)]
         venv.run(command, f"Making the shared directory {path!r}", Unit(self.home.name, self.app["user"]))
 
-    def _begin(self, source: str, target: str) -> None:
+    def _seed(self, source: str, target: str) -> None:
         """Copy what the source has to where it is shared, unless something is there; then remove it."""
         script = 'test -e "$2" -a -n "$(ls -A "$2" 2>/dev/null || :)" || cp -RT -- "$1" "$2"'
         if os.path.isfile(source):

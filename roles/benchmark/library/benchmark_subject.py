@@ -167,10 +167,10 @@ class Subject:
             home = Home(self.wanted["app"], self.wanted["root"])
             live = Activation(home, self.supervisor, home.current)
             self.program = live.name
-            self.socket = live.place if live.place.startswith("/") else ""
+            self.socket = live.address if live.address.startswith("/") else ""
             self.group = str(os.stat(os.path.dirname(self.socket)).st_gid) if self.socket else ""
             if all(unit["group"] == "proxy" for unit in self.wanted["units"]):
-                self.address, self.protocol = live.place, live.endpoint["protocol"]
+                self.address, self.protocol = live.address, live.endpoint["protocol"]
 
     def start(self) -> dict[str, Any]:
         """Start it; return how long it took to answer."""
