@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -550,3 +551,19 @@ def test_a_template_copies_no_variable_in_depth() -> None:
     assert copied["groups"] is groups
     copied["more"] = 1
     assert "more" not in template.Shared(groups=groups)
+
+
+# Names of earlier versions.
+
+
+def test_a_module_of_an_earlier_version_leads_to_its_successors(tmp_path: Path) -> None:
+    routing = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["plugin_routing"]["modules"]
+    for name, route in routing.items():
+        assert name not in MODULES
+        if "redirect" in route:
+            assert route["redirect"].removeprefix("baremetal.web.") in MODULES
+    named = re.findall(r"release_\w+", routing["release"]["tombstone"]["warning_text"])
+    assert sorted([*named, INFO]) == [name for name in MODULES if name.startswith("release_")]
+    (tmp_path / "play.yml").write_text("- {hosts: localhost, tasks: [{baremetal.web.release: {phase: inspect}}]}\n")
+    with pytest.raises(AssertionError, match=r"has been removed. [\s\S]*baremetal\.web\.release_stage"):
+        run_ansible(tmp_path, "playbook", "-i", "localhost,", "--syntax-check", "play.yml")
