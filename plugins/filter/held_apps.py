@@ -1,15 +1,15 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: which apps stay back on every host of a run."""
+"""Filter: which apps every host of a run excludes."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: held_apps
-short_description: Tell which apps stay back on every host of a run, and why
+short_description: Tell which apps every host of a run excludes, and why
 description:
-  - An app stays back everywhere when its release failed on one host before the first switch, or when the host that has
+  - Every host excludes an app when its release failed on one host before the first switch, or when the host that has
     its hooks for the whole fleet is gone.
   - Returns a sentence for each app.
 positional: answers, present
@@ -36,14 +36,18 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.hooks impor
 
 
 def held_apps(hosts: list[str], answers: Mapping[str, Any], present: list[str]) -> dict[str, str]:
-    """Return why each app stays back; none when nothing failed."""
+    """Return why each app is excluded; none when nothing failed."""
     held: dict[str, str] = {}
     for one in hook_rounds(hosts, answers, BEFORE_SWITCH):
-        for app, (host, *_others) in one["places"].items():
+        for app, (host, *_others) in one["hosts"].items():
             if one["run_once"] and host not in present:
-                held[app] = f"app {app} stays back: {host}, which runs its hooks for the whole fleet, is gone."
+                held[app] = (
+                    f"app {app}: its release does not go live. {host}, which runs its hooks for the whole fleet, is "
+                    "gone. Run it again when that host is back."
+                )
     failed = {app: host for host in reversed(hosts) for app in answers[host].get("wsgi_failed", {})}
-    return {**held, **{app: f"app {app} stays back: its release failed on {host}." for app, host in failed.items()}}
+    elsewhere = "its release does not go live. It failed on {}. Correct the cause there, then run it again."
+    return {**held, **{app: f"app {app}: {elsewhere.format(host)}" for app, host in failed.items()}}
 
 
 class FilterModule:

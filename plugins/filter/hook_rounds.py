@@ -10,7 +10,7 @@ name: hook_rounds
 short_description: Tell which hooks run in a step of the whole run, and on which hosts
 description:
   - One dictionary for each kind of hooks that an app has, in the order in which they run, with C(kind), C(run_once)
-    and C(places), the hosts of each app.
+    and C(hosts), the hosts of each app.
   - A hook for the whole fleet has one host, the first one that gets the release. Hosts on which the release is live
     already have none.
 positional: answers, step
@@ -35,23 +35,23 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.hooks impor
 
 
 def hook_rounds(hosts: list[str], answers: Mapping[str, Any], step: str) -> list[dict[str, Any]]:
-    """Return the rounds in which somebody has something to do."""
+    """Return the rounds in which any host has a hook to run."""
     rounds = [
-        {"kind": moment.kind, "run_once": moment.run_once, "places": _places(moment, hosts, answers)}
+        {"kind": moment.kind, "run_once": moment.run_once, "hosts": _hosts(moment, hosts, answers)}
         for moment in MOMENTS
         if moment.step == step
     ]
-    return [one for one in rounds if one["places"]]
+    return [one for one in rounds if one["hosts"]]
 
 
-def _places(moment: Moment, hosts: list[str], answers: Mapping[str, Any]) -> dict[str, list[str]]:
-    places: dict[str, list[str]] = {}
+def _hosts(moment: Moment, hosts: list[str], answers: Mapping[str, Any]) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {}
     for host in hosts:
         for app, staged in answers[host].get("wsgi_staged", {}).items():
             has_one = moment.run_once in staged["hooks"][moment.kind]
-            if has_one and staged["current"] != staged["release"] and not (moment.run_once and app in places):
-                places.setdefault(app, []).append(host)
-    return places
+            if has_one and staged["current"] != staged["release"] and not (moment.run_once and app in chosen):
+                chosen.setdefault(app, []).append(host)
+    return chosen
 
 
 class FilterModule:

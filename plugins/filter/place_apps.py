@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 name: place_apps
 short_description: Describe the sites of the apps as their slots are on the host
 description:
-  - An app whose O(wsgi_apps[].server.protocol) or O(wsgi_apps[].server.port) has changed is reached in the former way
-    in one slot, and in the new way in the other one.
+  - An app whose O(wsgi_apps[].server.protocol) or O(wsgi_apps[].server.port) has changed has its previous endpoint
+    in one slot, and the new one in the other.
   - An app that is not staged and was never live has no site.
 positional: staged, rows
 options:

@@ -138,15 +138,15 @@ class Rollback(Switch):
         return found[0]
 
     @property
-    def takes_back_the_first(self) -> bool:
+    def deactivates(self) -> bool:
         return not self.params["to"] and self.params["withdraw"]
 
     def run(self) -> dict[str, Any]:
         self.step = "rollback"
         self.release = self.params["to"]
         self.refuse_missing_app()
-        if self.takes_back_the_first:
-            return self._take_back_the_first()
+        if self.deactivates:
+            return self._deactivate()
         self.release = release = self.wanted()
         if release == self.home.current and not self.activation(release).health_problem():
             return {"changed": False, "release": release, "previous": release, "warm": True, "seconds": {}}
@@ -154,14 +154,14 @@ class Rollback(Switch):
         self.take_lock(self.params["lock_wait"])
         return self.go_live("rollback", release, withdraw=self.params["withdraw"], warm=warm)
 
-    def _take_back_the_first(self) -> dict[str, Any]:
+    def _deactivate(self) -> dict[str, Any]:
         """Let no release be live, as before the first one."""
         self.release = release = self.home.current
         if release:
             self.take_lock(self.params["lock_wait"])
             try:
                 with mutex(self.home):
-                    self.activation(release).take_back()
+                    self.activation(release).deactivate()
                     self.home.remember(release, withdrawn=True)
                 self.log("rollback", "withdrawn", release=release, message=self.params["reason"])
             finally:
@@ -170,7 +170,7 @@ class Rollback(Switch):
 
     def preview(self) -> dict[str, Any]:
         current = self.home.current
-        release = "" if self.takes_back_the_first else self.wanted()
+        release = "" if self.deactivates else self.wanted()
         versions = {name: self.home.manifest(name).get("version", "") for name in (current, release)}
         before, after = (f"release {name} (version {versions[name]})\n" for name in (current, release))
         shown = {"before_header": self.home.name, "after_header": self.home.name}

@@ -16,7 +16,7 @@ import yaml
 from ansible_collections.baremetal.web.plugins.filter.held_apps import held_apps
 from ansible_collections.baremetal.web.plugins.filter.hook_rounds import hook_rounds
 from ansible_collections.baremetal.web.plugins.filter.refused_apps import refused_apps
-from ansible_collections.baremetal.web.plugins.filter.taken_back import taken_back
+from ansible_collections.baremetal.web.plugins.filter.reverted_apps import reverted_apps
 from ansible_collections.baremetal.web.plugins.filter.unfinished_apps import unfinished_apps
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import (
     ACTIVATE,
@@ -155,7 +155,8 @@ def test_an_app_whose_hook_fails_stays_back_on_every_host_and_another_one_goes_o
     for host in HOSTS:
         facts = run.facts(host)
         assert list(facts["staged"]) == ["blog"]
-        assert facts["held"] == {"shop": f"app shop stays back: its release failed on {culprit}."}
+        cause = f"It failed on {culprit}. Correct the cause there, then run it again."
+        assert facts["held"] == {"shop": f"app shop: its release does not go live. {cause}"}
         assert list(facts["failed"]) == (["shop"] if host == culprit else [])
     assert f"The hook {failing}" in run.facts(culprit)["failed"]["shop"]
 
@@ -189,13 +190,16 @@ def answers(**hosts: dict[str, Any]) -> dict[str, Any]:
 def test_a_hook_for_the_fleet_runs_on_the_first_host_that_has_it() -> None:
     hosts = answers(web1={"shop": {}}, web2={"shop": {"migrate": [True]}}, web3={"shop": {"migrate": [True]}})
     (one,) = hook_rounds(list(hosts), hosts, BEFORE_SWITCH)
-    assert one == {"kind": "migrate", "run_once": True, "places": {"shop": ["web2"]}}
+    assert one == {"kind": "migrate", "run_once": True, "hosts": {"shop": ["web2"]}}
 
 
 def test_an_app_stays_back_when_the_host_that_runs_its_hooks_for_all_is_gone() -> None:
     hosts = answers(web1={"shop": {"migrate": [True]}, "blog": {"migrate": [False]}}, web2={"shop": {}, "blog": {}})
     held = held_apps(list(hosts), hosts, ["web2"])
-    assert held == {"shop": "app shop stays back: web1, which runs its hooks for the whole fleet, is gone."}
+    assert held == {
+        "shop": "app shop: its release does not go live. web1, which runs its hooks for the whole fleet, is gone. "
+        "Run it again when that host is back."
+    }
 
 
 def test_every_host_that_has_switched_goes_back_when_the_last_hook_fails_on_one() -> None:
@@ -207,7 +211,7 @@ def test_every_host_that_has_switched_goes_back_when_the_last_hook_fails_on_one(
     assert found == {"web1": reason, "web2": reason, "web3": {}, "web4": {}}
 
 
-def test_an_app_that_failed_before_its_last_hook_is_taken_back_nowhere_else() -> None:
+def test_an_app_that_failed_before_its_last_hook_is_rolled_back_nowhere_else() -> None:
     hosts = answers(web1={"shop": {}}, web2={})
     hosts["web2"]["wsgi_failed"] = {"shop": "it is not healthy"}
     assert unfinished_apps(list(hosts), hosts, "web1") == {}
@@ -218,14 +222,14 @@ def test_each_host_says_which_release_is_live_after_the_last_hook_failed() -> No
     results = [
         {"item": "shop", "failed": False, "release": A},
         {"item": "blog", "failed": False, "release": ""},
-        {"item": "wiki", "failed": True, "msg": "a migration cannot be undone"},
+        {"item": "wiki", "failed": True, "msg": "no files"},
     ]
     known = {"shop": f"app shop: the hook said woe\nThe live release is {B}."}
-    assert taken_back({"results": results}, known, reasons) == {
+    assert reverted_apps({"results": results}, known, reasons) == {
         "shop": "app shop: the hook said woe\n"
-        f"app shop was taken back, because its hook failed on web1. The live release is {A}.",
-        "blog": "app blog was taken back, because its hook failed on web1. No release is live.",
-        "wiki": "app wiki is to go back, because its hook failed on web1. It cannot: a migration cannot be undone",
+        f"app shop was rolled back, because its hook failed on web1. The live release is {A}.",
+        "blog": "app blog was rolled back, because its hook failed on web1. No release is live.",
+        "wiki": "app wiki is to be rolled back, because its hook failed on web1. The rollback failed: no files",
     }
 
 

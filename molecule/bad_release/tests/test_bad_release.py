@@ -127,7 +127,7 @@ def check(bad: Bad, output: str, hosts: list[Host]) -> None:
         # A migration is the whole fleet's: the first host runs it for all, and the others say where it failed.
         hosts, others = hosts[:1], hosts[1:]
         for host in others:
-            stays = f"app stamped stays back: its release failed on {name(hosts[0])}."
+            stays = f"app stamped: its release does not go live. It failed on {name(hosts[0])}."
             assert re.search(rf"fatal: \[{name(host)}\]: FAILED! =>(?:(?!fatal: \[).)*?{stays}", output)
     found = complaints(output)
     for host in hosts:

@@ -517,7 +517,7 @@ class Activation:
         with suppress(SupervisorError, OSError):
             self.programs.remove(self.release)
 
-    def take_back(self) -> None:
+    def deactivate(self) -> None:
         """Let no release be live."""
         self._revert("", self.slot)
 

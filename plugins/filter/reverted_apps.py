@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: taken_back
+name: reverted_apps
 short_description: Say what became of the apps of a host whose last hook for the whole fleet failed
 description: Returns what was known to be wrong, and a sentence more for each of these apps.
 positional: failed, reasons
 options:
   _input:
-    description: What the task registered that took them back.
+    description: What the task registered that rolled them back.
     type: dict
     required: true
   failed:
@@ -20,7 +20,7 @@ options:
     type: dict
     required: true
   reasons:
-    description: Why each of the apps was taken back.
+    description: Why each of the apps was rolled back.
     type: dict
     required: true
 author: The baremetal.web authors (@baremetal-web)
@@ -31,7 +31,9 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def taken_back(registered: Mapping[str, Any], failed: Mapping[str, str], reasons: Mapping[str, str]) -> dict[str, str]:
+def reverted_apps(
+    registered: Mapping[str, Any], failed: Mapping[str, str], reasons: Mapping[str, str]
+) -> dict[str, str]:
     """Return the sentences by app."""
     said = {result["item"]: _sentence(result, reasons[result["item"]]) for result in registered["results"]}
     # The hook's own message says what was live when it failed.
@@ -41,13 +43,13 @@ def taken_back(registered: Mapping[str, Any], failed: Mapping[str, str], reasons
 
 def _sentence(result: Mapping[str, Any], reason: str) -> str:
     if result.get("failed"):
-        return f"app {result['item']} is to go back, because {reason}. It cannot: {result.get('msg')}"
+        return f"app {result['item']} is to be rolled back, because {reason}. The rollback failed: {result.get('msg')}"
     live = f"The live release is {result['release']}." if result["release"] else "No release is live."
-    return f"app {result['item']} was taken back, because {reason}. {live}"
+    return f"app {result['item']} was rolled back, because {reason}. {live}"
 
 
 class FilterModule:
-    """The filter C(taken_back)."""
+    """The filter C(reverted_apps)."""
 
     def filters(self) -> dict[str, Any]:
-        return {"taken_back": taken_back}
+        return {"reverted_apps": reverted_apps}
