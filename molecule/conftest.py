@@ -34,7 +34,7 @@ def neighbour(host: Host, connect: Callable[[str], Host]) -> Host:
 
 @pytest.fixture(scope="session")
 def client(connect: Callable[[str], Host]) -> Host:
-    """A host of the fleet that has no app, where visitors come from."""
+    """A host of the fleet that has no app, where clients come from."""
     return connect("supervisor-debian")
 
 

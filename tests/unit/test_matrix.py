@@ -46,7 +46,7 @@ class TestProgress:
         assert read(*action("converge"), *action("verify")).scenarios["default"].seconds == 20
 
     def test_a_failed_test_is_laid_on_the_platform_of_its_host(self):
-        line = "FAILED tests/test_visitors.py::test_an_app_answers[ssh://app-ubuntu-hello]\n"
+        line = "FAILED tests/test_clients.py::test_an_app_answers[ssh://app-ubuntu-hello]\n"
         run = read(*action("converge"), *action("verify", line, end=FAILED))
         assert results(run) == {"centos9": "passed", "ubuntu2404": "FAILED", "debian13": "passed"}
 

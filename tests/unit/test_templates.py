@@ -636,7 +636,7 @@ def ask(connection: http.client.HTTPConnection, body: bytes | None = None, **hea
     return answer.status, answer.read().decode()
 
 
-class Visitor(threading.Thread):
+class Client(threading.Thread):
     """Asks without a pause; writes down when each question began and ended, and what was answered."""
 
     def __init__(self, body: bytes | None, kept: bool):
@@ -656,24 +656,24 @@ class Visitor(threading.Thread):
 @NEEDS_NGINX
 def test_no_request_is_lost_and_none_goes_back_when_the_file_comes_and_goes(slots_behind_nginx: Slots) -> None:
     kinds = [(None, True), (None, False), (b"x" * 100_000, True), (b"x", False)]
-    visitors = [Visitor(body, kept) for body, kept in kinds]
+    clients = [Client(body, kept) for body, kept in kinds]
     switches = []
-    for visitor in visitors:
-        visitor.start()
+    for client in clients:
+        client.start()
     for slot in "ba" * 10:
         before = time.monotonic()
         slots_behind_nginx.switch(slot)
         switches.append((before, time.monotonic(), slot))
         time.sleep(0.1)
-    for visitor in visitors:
-        visitor.over.set()
-        visitor.join(10)
-    for visitor in visitors:
-        size = len(visitor.body or b"")
-        assert len(visitor.answers) > len(switches)
-        assert {answer for _, _, answer in visitor.answers} == {(200, f"a {size}"), (200, f"b {size}")}
+    for client in clients:
+        client.over.set()
+        client.join(10)
+    for client in clients:
+        size = len(client.body or b"")
+        assert len(client.answers) > len(switches)
+        assert {answer for _, _, answer in client.answers} == {(200, f"a {size}"), (200, f"b {size}")}
         for (_, since, slot), (until, _, _) in itertools.pairwise(switches):
-            within = [answer for began, ended, (_, answer) in visitor.answers if since < began < ended < until]
+            within = [answer for began, ended, (_, answer) in client.answers if since < began < ended < until]
             assert {answer[0] for answer in within} <= {slot}
 
 

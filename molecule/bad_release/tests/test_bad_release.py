@@ -63,7 +63,7 @@ BAD = {
     "has a hook that fails before the switch": Bad("before_activate", "told to fail", hook("before_activate", "fail")),
     "has a migration that fails": Bad("migrate", "told to fail", hook("migrate", "fail")),
 }
-# What can be seen only after the switch, so that visitors have met the release.
+# What can be seen only after the switch, so that clients have met the release.
 REVERTED = {
     "has a background program that ends": Bad(
         "background",
@@ -103,7 +103,7 @@ def source(tmp_path: Path) -> Path:
 
 @contextmanager
 def unnoticed(hosts: list[Host], client: Host, live: bool = False) -> Iterator[None]:
-    """See that visitors notice nothing of what the block does, and that it leaves every host as it was."""
+    """See that clients notice nothing of what the block does, and that it leaves every host as it was."""
     before = [state(host, "stamped") for host in hosts]
     with load(client, [Target(host, "stamped") for host in hosts], **LIGHT) as judgement:
         yield
@@ -139,7 +139,7 @@ def check(bad: Bad, output: str, hosts: list[Host]) -> None:
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_no_visitor_meets_a_release_that(what: str, hosts: list[Host], client: Host, source: Path) -> None:
+def test_no_client_meets_a_release_that(what: str, hosts: list[Host], client: Host, source: Path) -> None:
     with unnoticed(hosts, client):
         code, output = converge(BAD[what].described(source))
     assert code == 2
@@ -172,7 +172,7 @@ def full_disk(hosts: list[Host]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_no_visitor_notices_that_the_disk_is_full(hosts: list[Host], client: Host) -> None:
+def test_no_client_notices_that_the_disk_is_full(hosts: list[Host], client: Host) -> None:
     with unnoticed(hosts, client):
         code, output = converge(stamped("stamped", environment={"VERSION": "too big"}))
     assert code == 2

@@ -5,7 +5,7 @@ from testinfra.host import Host
 from probes import APPS, SUPERVISORCTL, App, eventually, fetch
 
 
-def test_visitors_of_a_stopped_app_get_a_page_of_ours_until_it_starts(host: Host, neighbour: Host, hello: App) -> None:
+def test_clients_of_a_stopped_app_get_a_page_of_ours_until_it_starts(host: Host, neighbour: Host, hello: App) -> None:
     program = hello.program(host)
     host.check_output(f"{SUPERVISORCTL} stop %s", program)
     answer = fetch(neighbour, hello.url(host))

@@ -80,7 +80,7 @@ def is_off(host: Host) -> bool:
 
 @pytest.fixture
 def client(host: Host, connect: Callable[[str], Host]) -> Host:
-    """The other host, where visitors come from."""
+    """The other host, where clients come from."""
     return connect("managed-centos" if name(host) == DEBIAN else DEBIAN)
 
 

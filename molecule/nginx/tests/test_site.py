@@ -68,14 +68,14 @@ def test_the_upstream_learns_who_asked_and_for_what(host: Host, neighbour: Host)
     assert not {"connection", "forwarded"} & set(arrived)
 
 
-def test_visitors_of_an_upstream_that_is_away_get_a_page_of_ours(host: Host, neighbour: Host) -> None:
+def test_clients_of_an_upstream_that_is_away_get_a_page_of_ours(host: Host, neighbour: Host) -> None:
     answer = ask(host, neighbour, "/")
     assert answer.status == 502
     assert "<h1>Back soon</h1>" in answer.text
 
 
 @pytest.mark.parametrize(("named", "status"), [("{}", "200"), ("{}:8080", "200"), ("evil.example", "400")])
-def test_a_visitor_names_one_host(host: Host, neighbour: Host, named: str, status: str) -> None:
+def test_a_client_names_one_host(host: Host, neighbour: Host, named: str, status: str) -> None:
     header = named.format(name(host))
     assert neighbour.check_output("python3 -c %s %s %s", WHOLE_ADDRESS, name(host), header) == status
 

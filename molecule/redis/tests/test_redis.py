@@ -29,7 +29,7 @@ LEFT_BY_OTHERS = ("/var/backups", "/var/lib/nginx", "/var/www", "/root/.ansible"
 
 @pytest.fixture
 def other(connect: Callable[[str], Host]) -> Host:
-    """The host that has the shared Redis, and where visitors come from."""
+    """The host that has the shared Redis, and where clients come from."""
     return connect("redis-ubuntu")
 
 

@@ -17,7 +17,7 @@ DESCRIBED = yaml.safe_load((PROJECT / "molecule" / "servers" / "inventory" / "gr
 UNIX, TCP, DJANGO = DESCRIBED["unix_apps"], DESCRIBED["tcp_apps"], DESCRIBED["django_apps"]
 INVENTORY = PROJECT / "molecule" / "servers" / "inventory"
 BODY = "苹果 " * 5000
-# What a visitor sends; the last ones are what he must not be believed.
+# What a client sends. No app may believe the last ones.
 HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "Cookie": "a=1; b=2",
@@ -42,8 +42,8 @@ def address(host: Host, app: dict[str, Any], path: str) -> tuple[str, dict[str, 
 
 
 @pytest.fixture(scope="module")
-def visitor(connect: Callable[[str], Host]) -> Host:
-    return connect("servers-visitor")
+def client(connect: Callable[[str], Host]) -> Host:
+    return connect("servers-client")
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def visitor(connect: Callable[[str], Host]) -> Host:
     ],
 )
 def test_a_request_looks_the_same_to_the_app_on_every_server(
-    host: Host, visitor: Host, method: str, path: str, body: str
+    host: Host, client: Host, method: str, path: str, body: str
 ) -> None:
     told = {}
     for app in apps_of(host):
         url, named = address(host, app, path)
-        answer = fetch(visitor, url, method, {**HEADERS, **named}, body)
+        answer = fetch(client, url, method, {**HEADERS, **named}, body)
         assert answer.status == 200, (app["name"], answer)
         seen = json.loads(answer.body)
         # The two things in which the apps differ, each where it belongs.
@@ -74,20 +74,20 @@ def test_a_request_looks_the_same_to_the_app_on_every_server(
     assert seen["scheme"] == "http"
 
 
-def test_the_address_that_an_app_sees_is_the_visitors(host: Host, visitor: Host) -> None:
-    own = visitor.check_output("hostname -I").split()
+def test_the_address_that_an_app_sees_is_the_clients(host: Host, client: Host) -> None:
+    own = client.check_output("hostname -I").split()
     for app in apps_of(host):
         url, named = address(host, app, "/who")
-        assert json.loads(fetch(visitor, url, headers={**HEADERS, **named}).body)["client"] in own, app["name"]
+        assert json.loads(fetch(client, url, headers={**HEADERS, **named}).body)["client"] in own, app["name"]
 
 
 @pytest.mark.parametrize("app", [app for app in UNIX + TCP if app["site"].get("websocket_enabled")], ids=str)
-def test_a_websocket_reaches_those_that_speak_it(host: Host, visitor: Host, app: dict[str, Any]) -> None:
+def test_a_websocket_reaches_those_that_speak_it(host: Host, client: Host, app: dict[str, Any]) -> None:
     if app not in apps_of(host):
         return
     path = app["site"].get("prefix", "") + "/socket"
     host_name = app["site"].get("server_names", [name(host)])[0]
-    said = visitor.check_output("python3 -c %s %s %s %s", WEBSOCKET, name(host), host_name, path)
+    said = client.check_output("python3 -c %s %s %s %s", WEBSOCKET, name(host), host_name, path)
     assert said == "echo hello"
 
 
@@ -109,7 +109,7 @@ print(stream.read(length).decode())
 """
 
 
-def test_no_server_can_be_reached_but_through_the_web_server(host: Host, visitor: Host) -> None:
+def test_no_server_can_be_reached_but_through_the_web_server(host: Host, client: Host) -> None:
     listening = host.check_output("ss -Hltn").splitlines()
     ports = {app["server"]["port"] + offset for app in apps_of(host) for offset in (0, 1) if app["server"].get("port")}
     places = {line.split()[3] for line in listening if int(line.split()[3].rpartition(":")[2]) in ports}
@@ -123,7 +123,7 @@ def test_no_server_can_be_reached_but_through_the_web_server(host: Host, visitor
 
 
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
-# What an app could try so that visitors get another app at its site, or so that its next release cannot listen.
+# What an app could try so that clients get another app at its site, or so that its next release cannot listen.
 REPLACEMENTS = """
 import os, sys
 directory, name = os.path.split(os.path.realpath(sys.argv[1]))
@@ -172,13 +172,13 @@ def test_every_server_runs_under_supervisord(host: Host) -> None:
     assert {words[1] for words in lines} == {"RUNNING"}
 
 
-def test_hostile_requests_are_refused_or_one_request_that_believes_nothing(host: Host, visitor: Host) -> None:
+def test_hostile_requests_are_refused_or_one_request_that_believes_nothing(host: Host, client: Host) -> None:
     targets = []
     for app in apps_of(host):
         prefix, names = app["site"].get("prefix", ""), app["site"].get("server_names", [name(host)])
         targets.append([app["name"], prefix, f"{names[0]}:8080"])
     program = (PROJECT / "molecule" / "hostile.py").read_text()
-    answers = json.loads(visitor.check_output("python3 -c %s %s 8080 %s", program, name(host), json.dumps(targets)))
+    answers = json.loads(client.check_output("python3 -c %s %s 8080 %s", program, name(host), json.dumps(targets)))
     assert judge(answers) == []
     let_through = {app for app, _, statuses, _ in answers if statuses[:1] == [200]}
     assert let_through == {app["name"] for app in apps_of(host)}
@@ -187,9 +187,9 @@ def test_hostile_requests_are_refused_or_one_request_that_believes_nothing(host:
     assert host.run(f"grep 'path is .*{HIDDEN}' {logs}").stdout == ""
 
 
-def test_a_thousand_slow_clients_harm_no_honest_one(host: Host, visitor: Host) -> None:
+def test_a_thousand_slow_clients_harm_no_honest_one(host: Host, client: Host) -> None:
     prefix = "/gthread"
-    said = json.loads(visitor.check_output("python3 -c %s %s %s", SLOW, name(host), prefix))
+    said = json.loads(client.check_output("python3 -c %s %s %s", SLOW, name(host), prefix))
     assert said["slow"] == 1000
     assert said["honest"] == {"200": 200}
 
@@ -218,15 +218,15 @@ print(json.dumps({"slow": len(slow), "honest": honest}))
 # A framework that looks at the Host: the probe has to send one that it takes.
 
 
-def django(visitor: Host, host_name: str, path: str) -> Any:
-    return fetch(visitor, f"http://servers-debian:8080/shop{path}", headers={"Host": host_name})
+def django(client: Host, host_name: str, path: str) -> Any:
+    return fetch(client, f"http://servers-debian:8080/shop{path}", headers={"Host": host_name})
 
 
-def test_django_is_live_behind_names_of_which_the_first_is_none_for_it(visitor: Host) -> None:
-    answer = django(visitor, "any.wild.example:8080", "/login")
+def test_django_is_live_behind_names_of_which_the_first_is_none_for_it(client: Host) -> None:
+    answer = django(client, "any.wild.example:8080", "/login")
     assert answer.status == 200
     assert json.loads(answer.body)["url"] == "http://any.wild.example:8080/shop/login"
-    assert django(visitor, "my_host:8080", "/login").status == 400
+    assert django(client, "my_host:8080", "/login").status == 400
 
 
 @pytest.mark.parametrize(

@@ -42,15 +42,15 @@ def host(connect: Callable[[str], Host]) -> Host:
 
 
 @pytest.fixture(scope="module")
-def visitor(connect: Callable[[str], Host]) -> Host:
-    return connect("servers-visitor")
+def client(connect: Callable[[str], Host]) -> Host:
+    return connect("servers-client")
 
 
 def target(host: Host, app: dict[str, Any]) -> Target:
     return Target(host, app["name"], 8080)
 
 
-def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -> None:
+def test_a_release_on_every_server_fails_no_request(host: Host, client: Host) -> None:
     # Of the servers on TCP, one for each protocol and two that have launchers: what is different is nginx's way there.
     chosen = [*UNIX, *(app for app in TCP if app["name"] in ("gthread-tcp", "uwsgi-tcp", "gevent-tcp", "tornado-tcp"))]
     with_prefix = [app for app in chosen if "prefix" in app["site"]]
@@ -59,7 +59,7 @@ def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -
         for app in UNIX + TCP + DJANGO
     ]
     before = {app["name"]: len(lives(host, app["name"])) for app in chosen}
-    with load(visitor, [target(host, app) for app in with_prefix], rate=2, connections=LIGHT) as judgement:
+    with load(client, [target(host, app) for app in with_prefix], rate=2, connections=LIGHT) as judgement:
         code, output = play("site.yml", f"--limit={HOST}", inventory=INVENTORY, wsgi_apps=again)
     assert code == 0, output[-2000:]
     assert {app["name"]: len(lives(host, app["name"])) for app in chosen} == {
@@ -68,11 +68,11 @@ def test_a_release_on_every_server_fails_no_request(host: Host, visitor: Host) -
     judgement.assert_flawless()
 
 
-def test_an_app_moves_from_server_to_server_and_back_without_a_failed_request(host: Host, visitor: Host) -> None:
+def test_an_app_moves_from_server_to_server_and_back_without_a_failed_request(host: Host, client: Host) -> None:
     (app,) = (app for app in UNIX if app["name"] == "gthread")
     others = [other for other in UNIX + TCP + DJANGO if other is not app]
-    # Each move reloads nginx, which then closes connections that visitors keep open and do not use.
-    with load(visitor, [target(host, app)], rate=10, connections=NEW) as judgement:
+    # Each move reloads nginx, which then closes connections that clients keep open and do not use.
+    with load(client, [target(host, app)], rate=10, connections=NEW) as judgement:
         for move in MOVES:
             server = {"workers": "1", **move}
             code, output = play(

@@ -1,4 +1,4 @@
-"""What is installed is upgraded, and visitors of the load balancer in front do not notice."""
+"""What is installed is upgraded, and clients of the load balancer in front do not notice."""
 
 import http.client
 import re
@@ -28,8 +28,8 @@ DEBIAN_FRONTEND=noninteractive apt-get -q install -y --allow-downgrades ./older.
 """
 
 
-class Visitors:
-    """Visitors who ask without a pause on connections that are kept, by turns for a page and with a form."""
+class Clients:
+    """Clients who ask without a pause on connections that are kept, by turns for a page and with a form."""
 
     def __init__(self, count: int = 4):
         self.answers: Counter[str] = Counter()
@@ -98,21 +98,21 @@ def nginx(host: Host) -> str:
     return host.check_output(query)
 
 
-def test_an_upgrade_is_host_by_host_and_no_visitor_notices(hosts: list[Host]) -> None:
+def test_an_upgrade_is_host_by_host_and_no_client_notices(hosts: list[Host]) -> None:
     before = [nginx(host) for host in hosts]
     releases = [[app.release(host) for app in APPS] for host in hosts]
     assert {supervisord(host) for host in hosts} == {"4.2.5"}
-    visitors = Visitors()
-    with visitors.visiting():
+    clients = Clients()
+    with clients.visiting():
         code, output = play("playbooks/upgrade.yml", "--limit=wsgi", wsgi_apps=published())
     assert code == 0
     assert {supervisord(host) for host in hosts} == {"4.3.0"}
     assert [nginx(host) != old for host, old in zip(hosts, before, strict=True)] == [True] * len(hosts)
     assert [[app.release(host) for app in APPS] for host in hosts] == releases
     assert len(re.findall(r"PLAY \[Upgrade host by host\]", output)) == len(hosts)
-    print(visitors.answers)
-    assert visitors.answers["fine"] > 500
-    assert set(visitors.answers) == {"fine"}
+    print(clients.answers)
+    assert clients.answers["fine"] > 500
+    assert set(clients.answers) == {"fine"}
 
 
 def test_a_second_upgrade_changes_nothing(hosts: list[Host]) -> None:

@@ -1,4 +1,4 @@
-"""What visitors get."""
+"""What clients get."""
 
 import json
 
