@@ -82,7 +82,9 @@ class Lock(Operation):
     def _lock(self) -> dict[str, Any]:
         self.step = "lock"
         if not self.params["reason"]:
-            raise ReleaseError("a lock needs a message, for those who meet it")
+            raise ReleaseError(
+                "The message of the lock is empty. It tells others why the app is locked. Add -e message='WHY'."
+            )
         self.refuse_missing_app()
         self.lock.freeze(self.params["reason"])
         self.log("lock", "locked", message=self.params["reason"])

@@ -17,8 +17,8 @@ extends_documentation_fragment: [baremetal.web.release, baremetal.web.release.ru
 options:
   to:
     description: >-
-      The release to go back (or forward) to: V(previous), the name of a release or its beginning, or a version. Empty,
-      with O(withdraw), takes the live release back so that none is live.
+      The release to roll back (or forward) to: V(previous), the name of a release or its beginning, or a version.
+      Empty, with O(withdraw), ends the live release, so that none is live.
     type: str
     default: previous
   force:
@@ -100,19 +100,22 @@ class Rollback(Switch):
         """Return the release to go to, or refuse it with the reason."""
         home = self.home
         if not home.current:
-            raise ReleaseError("no release is live, so there is none to go back from")
+            raise ReleaseError("There is nothing to roll back. No release of the app is live. Deploy one.")
         release = self._found()
         manifest = home.manifest(release)
         if not manifest:
-            raise ReleaseError(f"its files are gone (releases.keep); there are {', '.join(home.staged())}")
+            raise ReleaseError(
+                f"Cannot roll back to {release}. Its files are gone, because releases.keep keeps the newest. Choose "
+                f"one of {', '.join(home.staged())}."
+            )
         if not manifest.get("healthy"):
-            raise ReleaseError(f"{release} was never healthy, so it cannot be gone back to")
+            raise ReleaseError(f"Cannot roll back to {release}. It was never healthy. Choose another release.")
         home.refuse_data_of_another(manifest["description"]["user"])
         self.refuse_unreachable(self.activation(release))
         if (migrations := crossed(home, release)) and not self.params["force"]:
             raise ReleaseError(
-                f"between {release} and {home.current} are irreversible migrations: {', '.join(migrations)}. "
-                "If the former code can live with what they made of the data: -e force=true"
+                f"Cannot roll back to {release}. Between {release} and {home.current} are irreversible migrations: "
+                f"{', '.join(migrations)}. If its code works with the data after them, add -e force=true."
             )
         return release
 
@@ -121,7 +124,10 @@ class Rollback(Switch):
         home, to = self.home, self.params["to"]
         if to == "previous":
             if not (release := home.previous()):
-                raise ReleaseError("no other release has been live before")
+                raise ReleaseError(
+                    "There is no previous release. No other release has been live before. Name a release or a version "
+                    "with -e to=RELEASE."
+                )
             return release
         staged = {name: home.manifest(name) for name in home.staged()}
         by_version = [
@@ -133,8 +139,8 @@ class Rollback(Switch):
             there = ", ".join(
                 f"{name} ({manifest.get('version') or 'no version'})" for name, manifest in staged.items()
             )
-            several = "is the beginning of several releases" if found else "is neither a release nor a version of one"
-            raise ReleaseError(f"{to!r} {several} of this host; there are {there}")
+            several = "is the beginning of several releases" if found else "is neither a release nor a version"
+            raise ReleaseError(f"{to!r} {several} on this host. It has {there or 'none'}. Choose one of these.")
         return found[0]
 
     @property

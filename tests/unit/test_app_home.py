@@ -360,7 +360,7 @@ def test_another_user_of_an_app_with_data_is_refused_before_anything_is_changed(
     (lived_in / "shared" / "uploads" / "photo").touch()
     before = {str(path): path.lstat() for path in Path(home.path).rglob("*")}
     noted = change_record.read()["app"]
-    with pytest.raises(ReleaseError, match=r"its user is daemon, .* belong to nobody(?s:.)*-e remove=shop"):
+    with pytest.raises(ReleaseError, match=r"user is daemon, .* belong to nobody(?s:.)*-e remove=shop"):
         home.create_directories("daemon", GROUP)
     assert {str(path): path.lstat() for path in Path(home.path).rglob("*")} == before
     assert change_record.read()["app"] == noted

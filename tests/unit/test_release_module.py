@@ -355,7 +355,7 @@ def test_a_full_disk_keeps_no_release_from_being_live_for_want_of_a_line_in_the_
 def test_a_release_that_is_not_there_is_refused_and_the_lock_is_given_up(host: Host) -> None:
     host.ready(A)
     answer = host("activate", release=B)
-    assert f"app shop: release {B}: activate: it is not complete" in answer["msg"]
+    assert f"app shop: release {B}: activate: Release {B} cannot run. It is not complete" in answer["msg"]
     assert not host.locked
 
 
@@ -505,8 +505,8 @@ def test_a_release_whose_user_is_not_the_one_of_the_data_is_refused_in_check_mod
     for check_mode in (True, False):
         answer = host("inspect", check_mode, **host.asked(C, "3.0", {}))
         assert answer["failed"]
-        assert f"its user is {OWNER}, and the files in {host.home.data} belong to nobody" in answer["msg"]
-        assert f"its user is {OWNER}" in host("rollback", check_mode)["msg"]
+        assert f"The app's user is {OWNER}, and the files in {host.home.data} belong to nobody" in answer["msg"]
+        assert f"The app's user is {OWNER}" in host("rollback", check_mode)["msg"]
     assert host.shop.snapshot() == before
 
 
@@ -570,13 +570,13 @@ def test_a_run_waits_for_the_lock_as_long_as_it_is_told(host: Host) -> None:
 
 def test_an_app_is_frozen_with_a_message_and_unlocked_again(host: Host) -> None:
     host.ready(A, B)
-    assert "needs a message" in host("lock")["msg"]
+    assert "The message of the lock is empty." in host("lock")["msg"]
     answer = host("lock", reason="the audit")
     assert answer["changed"]
     assert (answer["lock"]["message"], answer["lock"]["expires"]) == ("the audit", "never")
     assert host("history")["lock"] == answer["lock"]
     refused = host("rollback")
-    for part in ("app shop", "me@here", "the audit", "for ever", f"The live release is {B}"):
+    for part in ("app shop", "me@here", "the audit", "The lock has no end", f"The live release is {B}"):
         assert part in refused["msg"]
     assert host("unlock") == {"failed": False, "changed": True, "lock": answer["lock"]}
     assert host("unlock") == {"failed": False, "changed": False, "lock": {}}
@@ -710,7 +710,8 @@ def test_a_run_that_did_not_get_to_the_web_server_is_made_up_for_by_the_next_one
         told = host.inspect(B, "2.0", endpoint=port)
         assert (told["slots"], told["endpoint_changed"]) == ({"a": UNIX, "b": port}, True)
         refused = host("activate", release=staged["release"])
-        assert "the run that was to tell the web server did not get there" in refused["msg"]
+        said = f"The web server is not configured for http on port {port['port']}. An earlier run was interrupted."
+        assert said in refused["msg"]
         assert host.home.current == A
     host.stage(B, "2.0", endpoint=port)
     assert host("proxy_synced")["changed"]
@@ -734,7 +735,7 @@ def test_a_port_that_somebody_else_has_is_not_taken_for_the_release(host: Host) 
     port = on_a_port()
     with socket.create_server(("127.0.0.1", port["port"] + 1)):
         refused = host.deploy(B, endpoint=port)
-    assert f"127.0.0.1:{port['port'] + 1}, where it is to listen, is held by" in refused["msg"]
+    assert f"The release cannot listen on 127.0.0.1:{port['port'] + 1}. It is held by" in refused["msg"]
     assert host.home.current == A
 
 
@@ -777,17 +778,17 @@ def test_the_newest_release_of_a_version_is_meant(host: Host) -> None:
 
 
 def test_a_rollback_that_cannot_be_is_refused_with_what_there_is(host: Host) -> None:
-    assert "no release is live" in host("rollback")["msg"]
+    assert "There is nothing to roll back. No release of the app is live." in host("rollback")["msg"]
     host.ready(A)
-    assert "no other release has been live before" in host("rollback")["msg"]
+    assert "No other release has been live before" in host("rollback")["msg"]
     host.shop.lay("ab" * 6, version="1.5")
     host.shop.lay(C)
     before = host.shop.snapshot()
     for to, said in (
-        ("9.9", f"'9.9' is neither a release nor a version of one of this host; there are {A} (1.0), abababababab"),
+        ("9.9", f"'9.9' is neither a release nor a version on this host. It has {A} (1.0), abababababab"),
         ("a", "'a' is the beginning of several releases"),
         ("", "'' is the beginning of several releases"),
-        ("cc", f"{C} was never healthy"),
+        ("cc", f"Cannot roll back to {C}. It was never healthy"),
         ("1.5", "'1.5' is neither"),  # for it was never healthy
     ):
         answer = host("rollback", to=to)
@@ -799,7 +800,8 @@ def test_a_rollback_that_cannot_be_is_refused_with_what_there_is(host: Host) -> 
 def test_a_previous_release_that_is_gone_is_refused(host: Host) -> None:
     host.ready(A, B)
     host.home.drop(A)
-    assert f"its files are gone (releases.keep); there are {B}" in host("rollback")["msg"]
+    assert f"Cannot roll back to {A}. Its files are gone" in (message := host("rollback")["msg"])
+    assert f"Choose one of {B}." in message
 
 
 def test_irreversible_migrations_are_crossed_by_force_only(host: Host) -> None:
@@ -807,7 +809,7 @@ def test_irreversible_migrations_are_crossed_by_force_only(host: Host) -> None:
     drop = hooks("migrate", "true", name="drop-column", run_once=True, irreversible_enabled=True)
     host.deploy(B, hooks=drop)
     refused = host("rollback")
-    for part in (f"between {A} and {B}", f"drop-column of {B}", "force=true"):
+    for part in (f"Between {A} and {B}", f"drop-column of {B}", "force=true"):
         assert part in refused["msg"]
     assert (host.shop.visit(), host.locked) == (B, False)
     assert not host("rollback", force=True)["failed"]
@@ -878,7 +880,8 @@ def test_a_release_that_was_staged_beside_another_live_one_comes_too_late(host: 
     host.stage(C)
     assert host("activate", release=C, current=A)["changed"]
     answer = host("activate", release=B, current=A)
-    assert f"{C} went live after this release was staged; run the deploy again" in answer["msg"]
+    said = f"{C} went live after this release was staged. The lock of this run has expired. Run the deploy again."
+    assert said in answer["msg"]
     assert host.home.current == C
 
 

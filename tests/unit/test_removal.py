@@ -221,7 +221,8 @@ def test_an_app_that_is_being_released_is_refused_and_stays(remove: Remove, host
     with open(shop / ".lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = remove("app", "shop", data_kept=False)
-    assert result["msg"] == "A release of shop is under way; try again later. What was removed before: nothing."
+    said = f"A release of shop is under way. It holds {shop}/.lock. Try again when it has ended."
+    assert result["msg"] == f"{said} What was removed before: nothing."
     assert host.files() == before
     assert not remove("app", "shop", data_kept=False)["failed"]
 

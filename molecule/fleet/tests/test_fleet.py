@@ -341,7 +341,7 @@ def test_a_release_that_is_gone_is_refused_with_what_there_is(fleet: Fleet) -> N
     fleet.bring("v5")
     code, output = rollback(to="v0")
     assert code == 2
-    assert "'v0' is neither a release nor a version of one of this host; there are " in output
+    assert "'v0' is neither a release nor a version on this host. It has " in output
     assert fleet.are_on("v5")
 
 

@@ -66,7 +66,10 @@ class Activation:
         self.manifest = home.manifest(release)
         self.description = self.manifest.get("description")
         if not self.description:
-            raise ReleaseError("it is not complete, or was made by an earlier version of this collection")
+            raise ReleaseError(
+                f"Release {release} cannot run. It is not complete, or an earlier version of this collection has made "
+                "it. Deploy the app again."
+            )
         self.retirement = Retirement(home, self.programs, self.description)
         self.slot = home.slot_of(release)
         self.step = ""
@@ -140,7 +143,9 @@ class Activation:
         try:
             return {**read_environment(path), **self.own_variables()}
         except ValueError:
-            raise ReleaseError(f"{path} is not as it was written; release the app again (redeploy)") from None
+            raise ReleaseError(
+                f"{path} cannot be read. It is not as it was written. Release the app again with -e redeploy=true."
+            ) from None
 
     def text(self, program: dict[str, Any]) -> str:
         # The background programs do not listen.
@@ -174,7 +179,7 @@ class Activation:
             ending = self.supervisor.ending(self.name) if state in ("BACKOFF", "EXITED", "FATAL") else ""
             return f"its program {self.name} is {state}{ending}"
         if self.endpoint["port"] and (others := self._port_conflicts()):
-            return f"{self.address} is held by {', '.join(sorted(others))}, which is not of this release"
+            return f"{self.address} is held by {', '.join(sorted(others))}, which does not belong to this release"
         return Probe.of(self.description).problem(self.address, seconds, self.endpoint["protocol"], advised)
 
     def _port_conflicts(self) -> set[str]:
@@ -284,7 +289,7 @@ class Activation:
             return []
         path = found[1] if not re.match(r"venv(/var)?$", found[1]) else "venv/var/PACKAGE-instance"
         return [
-            "The app wants to write into its release, which nobody changes. Keep the data below HOME, or add its place "
+            "The app wants to write into its release, which is read-only. Keep the data below HOME, or add its path "
             f"to shared.directories or shared.files, such as {path}."
         ]
 
@@ -351,8 +356,8 @@ class Activation:
                     self.retirement.clear_slot(slot)
                     if self.endpoint["port"] and (others := self._port_conflicts()):
                         raise ReleaseError(
-                            f"{self.address}, where it is to listen, is held by {', '.join(sorted(others))}; choose "
-                            "another server.port"
+                            f"The release cannot listen on {self.address}. It is held by {', '.join(sorted(others))}. "
+                            "Stop that program, or choose another server.port."
                         )
                     self._start()
                 self.prove()
@@ -524,7 +529,10 @@ class Activation:
 
 def mutex(home: Home) -> contextlib.AbstractContextManager[None]:
     """Let no two changes of an app happen at the same time on this host."""
-    otherwise = ReleaseError("another release of this app is under way on this host; try again when it ended")
+    otherwise = ReleaseError(
+        f"Another release of this app is under way on this host. It holds {home.path}/.lock. Run it again when that "
+        "one has ended."
+    )
     return file_lock(os.path.join(home.path, ".lock"), MUTEX_SECONDS, otherwise)
 
 

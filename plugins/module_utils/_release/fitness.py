@@ -34,9 +34,9 @@ def refuse_limits(app: dict[str, Any]) -> None:
         offered = host_controllers()
     for controller in sorted(wanted.keys() - offered):
         raise ReleaseError(
-            f"limits has {wanted[controller]}, which this host cannot hold: supervisord's control groups have no "
-            f"controller {controller}. It needs control groups of version 2 (the kernel's parameter "
-            "systemd.unified_cgroup_hierarchy=1), and a container needs them delegated. Else leave the limit out"
+            f"limits has {wanted[controller]}, which this host cannot hold. supervisord's control groups have no "
+            f"controller {controller}. Boot the host with control groups of version 2 (the kernel's parameter "
+            "systemd.unified_cgroup_hierarchy=1), or delegate them to the container. Or leave the limit out."
         )
 
 
@@ -45,14 +45,14 @@ def refuse_private_tmp(app: dict[str, Any]) -> None:
     problem = mount_problem()
     if problem and app["private_tmp"]:
         raise UnfitHostError(
-            f"private_tmp is true, and this host cannot give the app a /tmp of its own: {problem}. A container needs "
-            "CAP_SYS_ADMIN, and no profile of AppArmor that denies mount. Or set private_tmp: false, and the app "
-            "shares /tmp, /var/tmp and /dev/shm with all accounts of the host"
+            f"private_tmp is true, and this host cannot give the app a /tmp of its own. The cause: {problem}. Give a "
+            "container CAP_SYS_ADMIN, and no profile of AppArmor that denies mount. Or set private_tmp: false, and the "
+            "app shares /tmp, /var/tmp and /dev/shm with all accounts of the host."
         )
     # Before the first run there is none. Where nobody can mount, supervisord has the host's /tmp anyway.
     with suppress(SupervisorError):
         if not problem and not Supervisor().can_mount():
             raise ReleaseError(
-                "supervisord of this host may not mount, which private_tmp needs: it was set up by a former version of "
-                "this collection. Run site.yml first: it brings supervisord up to date"
+                "supervisord of this host may not mount, which private_tmp needs. An earlier version of this "
+                "collection has set it up. Run site.yml first, which brings supervisord up to date."
             )

@@ -150,10 +150,10 @@ class Home:
         if uid == 0 or owner == user or not has_files(self.data):
             return
         raise ForeignDataError(
-            f"its user is {user}, and the files in {self.data} belong to {owner}. A release that runs as another user "
-            "could not write them. Run it as the former user. Or let them change hands, while the app does not answer: "
-            f"ansible-playbook baremetal.web.remove -e remove={self.name} -e confirm={self.name}, which keeps them, "
-            "then site.yml."
+            f"The app's user is {user}, and the files in {self.data} belong to {owner}. A release that runs as another "
+            f"user cannot write them. Set user to {owner}. Or remove the app, which keeps its data, and run site.yml: "
+            f"ansible-playbook baremetal.web.remove -e remove={self.name} -e confirm={self.name}. The app does not "
+            "answer until then."
         )
 
     # Which release is where

@@ -62,7 +62,9 @@ class AppLock:
             time.sleep(0.5)
 
     def _guard(self) -> AbstractContextManager[None]:
-        otherwise = ReleaseError("the lock of the app cannot be asked")
+        otherwise = ReleaseError(
+            f"The lock {self.path} cannot be read within {GUARD_SECONDS} s. Another run is changing it. Run it again."
+        )
         return file_lock(os.path.join(self.home.path, ".guard"), GUARD_SECONDS, otherwise)
 
     def freeze(self, message: str) -> None:
@@ -90,13 +92,10 @@ class AppLock:
     def _refusal(self, waited: float) -> str:
         shown = self.shown()
         why = f" ({shown['message']})" if shown.get("message") else ""
-        after = f"after {waited:g} s of waiting it is still " if waited else ""
-        ends = (
-            "for ever"
-            if shown.get("expires") == "never"
-            else f"until {shown.get('expires')}, if it does not end before"
-        )
+        locked = f"After {waited:g} s the app is still locked" if waited else "The app is locked"
+        expires = shown.get("expires")
+        end = "The lock has no end" if expires == "never" else f"The lock ends at {expires} at the latest"
         return (
-            f"{after}locked by {shown.get('by')} since {shown.get('since')}{why}, {ends}. "
-            f"Wait for it (lock_wait), or take it away: ansible-playbook baremetal.web.unlock -e app={self.home.name}"
+            f"{locked} by {shown.get('by')} since {shown.get('since')}{why}. {end}. Wait with -e lock_wait=SECONDS, or "
+            f"remove the lock: ansible-playbook baremetal.web.unlock -e app={self.home.name}."
         )

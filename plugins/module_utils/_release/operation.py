@@ -57,7 +57,10 @@ class Operation:
 
     def refuse_missing_app(self) -> None:
         if not os.path.isdir(self.home.path):
-            raise ReleaseError(f"this host has no app {self.home.name} ({self.home.path} is missing)")
+            raise ReleaseError(
+                f"This host has no app {self.home.name}. {self.home.path} is missing. Correct the name, or run "
+                "site.yml."
+            )
 
     def take_lock(self, wait: float = 0, longest: float = 0) -> None:
         """Take the app's lock for this run, for at least the longest time that the operation may take."""
@@ -90,7 +93,9 @@ class Operation:
     def error_text(self, error: Exception) -> str:
         """Return an error for people; of a full disk also what to do."""
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return f"{error}. The disk of {self.home.path} is full. Make room, or lower releases.keep, and run again"
+            return (
+                f"{error}. The disk of {self.home.path} is full. Remove files, or lower releases.keep, and run again."
+            )
         return str(error)
 
 
@@ -106,12 +111,13 @@ class Switch(Operation):
         if activation.endpoint != known:
             raise ReleaseError(
                 f"{activation.release} speaks {endpoint_text(activation.endpoint)}, and the web server "
-                f"{endpoint_text(known)}; set server.protocol and server.port as they were, and deploy that version"
+                f"{endpoint_text(known)}. A later release has changed the endpoint. Set server.protocol and "
+                "server.port as they were, and deploy that version."
             )
         if not home.proxy_synced and activation.endpoint != self.activation(home.current).endpoint:
             raise ReleaseError(
-                f"it speaks {endpoint_text(activation.endpoint)}, and the run that was to tell the web server did not "
-                "get there; run the deploy again"
+                f"The web server is not configured for {endpoint_text(activation.endpoint)}. An earlier run was "
+                "interrupted. Run the deploy again."
             )
 
     def go_live(
@@ -177,10 +183,13 @@ class Switch(Operation):
         )
 
     def _refuse_stale_staging(self, release: str, staged_beside: str | None) -> None:
-        """Refuse to take back what another run has released since the staging, when the lock had expired."""
+        """Refuse to replace what another run has released since the staging, when the lock had expired."""
         current = self.home.current
         if staged_beside is not None and current not in (staged_beside, release):
-            raise ReleaseError(f"{current} went live after this release was staged; run the deploy again")
+            raise ReleaseError(
+                f"{current} went live after this release was staged. The lock of this run has expired. Run the deploy "
+                "again."
+            )
 
 
 def carry_out(module: AnsibleModule, operation: Operation) -> None:

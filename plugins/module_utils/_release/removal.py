@@ -217,7 +217,7 @@ class Removal:
         if not os.path.exists(path):
             yield
             return
-        under_way = RemovalError(f"A release of {app} is under way; try again later.")
+        under_way = RemovalError(f"A release of {app} is under way. It holds {path}. Try again when it has ended.")
         with file_lock(path, 0, under_way, create=False):
             yield
 

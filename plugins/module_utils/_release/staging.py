@@ -68,7 +68,10 @@ def account(user: str) -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise ReleaseError(f"there is no user {user!r} on this host") from None
+        raise ReleaseError(
+            f"There is no user {user!r} on this host. An entry of wsgi_apps names it. Correct the name, or run "
+            "site.yml."
+        ) from None
     return entry.pw_uid, entry.pw_gid
 
 
@@ -77,7 +80,7 @@ def unpack(archive: str, target: str) -> None:
     try:
         archives.unpack(archive, target, archives.Bounds())  # the controller has counted
     except archives.ArchiveError as error:
-        raise ReleaseError(f"the archive of the controller cannot be unpacked: {error}") from None
+        raise ReleaseError(f"The archive of the controller cannot be unpacked: {error}") from None
 
 
 def account_variables(user: str) -> dict[str, str]:
@@ -251,13 +254,16 @@ class Staging:
         if not os.path.exists(self.app["uv"]):
             raise ReleaseError(
                 f"{self.app['uv']!r} is not on this host, which installs the packages of apps. The tool environment "
-                "was changed or is unfinished. Run site.yml, which completes it"
+                "was changed or is unfinished. Run site.yml, which completes it."
             )
         return str(self.app["uv"])
 
     def _only_build(self) -> contextlib.AbstractContextManager[None]:
         """Let the build user work for one app at a time: two builds could reach each other."""
-        otherwise = "the packages of another app are being installed on this host; try again when that ended"
+        otherwise = (
+            f"The packages of another app have been installed on this host for {BUILD_SECONDS} s. The build user works "
+            "for one app at a time. Run it again when that has ended."
+        )
         return file_lock(os.path.join(BUILD_HOME, ".lock"), BUILD_SECONDS, ReleaseError(otherwise))
 
     def _packages(self) -> str:
@@ -266,7 +272,7 @@ class Staging:
         if len(found) != 1 or os.path.realpath(found[0]) != found[0].replace(self.venv, os.path.realpath(self.venv), 1):
             raise ReleaseError(
                 f"{self.venv} has {len(found)} directories lib/python*/site-packages, or a link there. A package has "
-                "changed what it was installed into; leave it out of the requirements"
+                "changed the environment that it was installed into. Leave it out of the requirements."
             )
         return found[0]
 
@@ -301,7 +307,7 @@ class Staging:
         if os.path.realpath(above) != above.replace(self.path, os.path.realpath(self.path), 1):
             raise ReleaseError(
                 f"{path!r} of shared is behind a link that a package has put into {self.venv}, so it leads elsewhere. "
-                "Leave the package out of the requirements, or the path out of shared"
+                "Leave the package out of the requirements, or the path out of shared."
             )
         return os.path.join(above, name)
 
