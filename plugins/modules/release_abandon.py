@@ -78,7 +78,7 @@ class Abandon(Operation):
                     self.home.drop(self.release)
             self.log("stage", "abandoned", release=self.release, message=self.params["reason"])
         if locked and manifest:
-            self.put_back_description()
+            self.restore_description()
         self.lock.give_up()
         return {"changed": mine or locked}
 

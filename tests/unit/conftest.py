@@ -28,7 +28,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: 
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, transient  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host import supervisor as supervisor_utils  # noqa: E402
-from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import AddressConnection  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._release import activation, retirement, staging  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._release import home as app_home  # noqa: E402
@@ -476,7 +476,7 @@ class Shop:
     def visit(self) -> str:
         """Return the release that a client gets, through the sockets that nginx uses."""
         for path in (self.home.slot_link("b" if os.path.exists(self.home.marker) else "a"), self.home.current_socket):
-            connection = PlaceConnection(path, 5)
+            connection = AddressConnection(path, 5)
             try:
                 connection.request("GET", "/", headers={"Host": "shop.example"})
                 return connection.getresponse().read().decode().split()[-1]

@@ -21,7 +21,7 @@ import jinja2
 from ansible.plugins.filter.core import FilterModule
 
 from ansible_collections.baremetal.web.plugins.action.release_stage import server_files
-from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection, connect
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import AddressConnection, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
 from conftest import HOST, LAUNCHER, OWNER, ROOT
 
@@ -196,7 +196,7 @@ class Release:
         """Send a request as the web server in front does; return what reads the answer."""
         headers = {"Host": "shop.example", **(headers or {})}
         if self.environment["APP_PROTOCOL"] == "http":
-            client = PlaceConnection(self.place, timeout)
+            client = AddressConnection(self.place, timeout)
             client.request(method, path, body or None, headers)
 
             def read() -> tuple[int, bytes]:

@@ -31,13 +31,13 @@ from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_a
 # What a release consists of.
 
 
-def test_the_places_of_a_release_are_filled_into_its_program_and_only_there(shop: Shop) -> None:
+def test_the_placeholders_of_a_release_are_filled_into_its_program_and_only_there(shop: Shop) -> None:
     shop.lay(A, program={"command": "$python -m shop --config $release/shop.py"})
     server = shop.activation(A).server()
-    place = shop.home.release(A)
+    path = shop.home.release(A)
     assert server["name"] == f"shop-{A}"
-    assert f"{place}/venv/bin/python -m shop --config {place}/shop.py" in server["command"]
-    assert server["directory"] == f"{place}/app"
+    assert f"{path}/venv/bin/python -m shop --config {path}/shop.py" in server["command"]
+    assert server["directory"] == f"{path}/app"
     assert "$release" in shop.description["program"]["directory"]
 
 

@@ -133,11 +133,11 @@ def test_a_release_that_is_alone_in_both_slots_has_no_standby_one(home: Home) ->
 def test_when_none_is_live_any_more_nothing_leads_anywhere(home: Home) -> None:
     home.switch(A, "a")
     home.switch(B, "b")
-    home.leave()
+    home.deactivate()
     assert home.current == ""
     assert os.listdir(home.slots) == []
     assert {"current", "current.sock"} & set(os.listdir(home.path)) == set()
-    home.leave()
+    home.deactivate()
 
 
 STEPS = [(os, name) for name in ("open", "chmod", "close", "fsync", "unlink", "symlink", "replace", "rmdir")]

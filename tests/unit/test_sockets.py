@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import sockets
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import (
-    PlaceConnection,
+    AddressConnection,
     own_obstacle,
     port_holders,
 )
@@ -178,7 +178,7 @@ def test_a_connection_to_a_port_does_not_hold_it() -> None:
 
 
 def test_http_is_spoken_over_a_unix_socket(unix_server: Path) -> None:
-    connection = PlaceConnection(str(unix_server), 5)
+    connection = AddressConnection(str(unix_server), 5)
     connection.request("GET", "/", headers={"Host": "shop.example"})
     response = connection.getresponse()
     assert response.status == 200
@@ -187,7 +187,7 @@ def test_http_is_spoken_over_a_unix_socket(unix_server: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_is_given_up(unix_server: Path) -> None:
-    connection = PlaceConnection(str(unix_server), 0.2)
+    connection = AddressConnection(str(unix_server), 0.2)
     connection.request("GET", "/slow")
     with pytest.raises(TimeoutError):
         connection.getresponse()

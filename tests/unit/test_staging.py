@@ -368,7 +368,7 @@ def shared(build: Build, name: str) -> Path:
     return Path(build.home.data, "shared", name)
 
 
-def test_shared_places_begin_as_the_source_has_them_and_then_belong_to_the_app(build: Build) -> None:
+def test_shared_paths_begin_as_the_source_has_them_and_then_belong_to_the_app(build: Build) -> None:
     build.app["shared"] = {"directories": ["uploads", "var/cache"], "files": ["var/one.db", "two.db"]}
     build.files |= {"uploads/photo": 0o644, "var/one.db": 0o644}
     path = build()

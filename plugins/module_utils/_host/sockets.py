@@ -97,9 +97,9 @@ def _user(process: str) -> int:
     return -1
 
 
-def _split(place: str) -> tuple[set[Address], str]:
+def _split(address: str) -> tuple[set[Address], str]:
     """Return the addresses and the port of PORT or ADDRESS:PORT."""
-    host, _colon, port = place.rpartition(":")
+    host, _colon, port = address.rpartition(":")
     return {ipaddress.ip_address(host.strip("[]"))} if host else EVERYWHERE, port
 
 
@@ -108,30 +108,30 @@ def _overlap(wanted: Address, held: Address) -> bool:
     return wanted == held or alike or held == ipaddress.ip_address("::")  # which may hold IPv4 as well
 
 
-def port_holders(place: str, owners: Collection[str | int]) -> set[str]:
+def port_holders(address: str, owners: Collection[str | int]) -> set[str]:
     """Return the programs of others that keep a service from listening on PORT or ADDRESS:PORT.
 
     Its own are those of its units, given by name, and of its process groups, given by number.
     """
-    addresses, port = _split(place)
+    addresses, port = _split(address)
     strangers = (found for found in _listeners(port, owners) if not found.own)
     return {found.program for found in strangers if any(_overlap(wanted, found.address) for wanted in addresses)}
 
 
-def own_obstacle(place: str, places: list[str], owners: Collection[str | int]) -> str:
-    """Return where a service listens itself, so that a reload cannot bring it to ``place``; empty for nowhere.
+def own_obstacle(address: str, all_wanted: list[str], owners: Collection[str | int]) -> str:
+    """Return where a service listens itself, so that a reload cannot bring it to ``address``; empty for nowhere.
 
-    It opens the new before it closes the old, and all addresses of a port exclude one of them. ``places`` is all that
-    it is to listen on: what is open already and stays serves one address as well.
+    It opens the new before it closes the old, and all addresses of a port exclude one of them. ``all_wanted`` has all
+    addresses that it is to listen on: one that is open already and stays serves one address as well.
     """
-    addresses, port = _split(place)
-    stays = {address for other in places if _split(other)[1] == port for address in _split(other)[0]}
+    addresses, port = _split(address)
+    stays = {one for other in all_wanted if _split(other)[1] == port for one in _split(other)[0]}
     held = {found.address for found in _listeners(port, owners) if found.own}
     for wanted in sorted(addresses - held, key=str):
-        for address in sorted(held, key=str):
-            excludes = wanted.is_unspecified or (address.is_unspecified and address not in stays)
-            if wanted.version == address.version and excludes:
-                return str(address)
+        for one in sorted(held, key=str):
+            excludes = wanted.is_unspecified or (one.is_unspecified and one not in stays)
+            if wanted.version == one.version and excludes:
+                return str(one)
     return ""
 
 
@@ -140,30 +140,30 @@ def _read(path: str) -> str:
         return stream.read()
 
 
-def connect(place: str, timeout: float) -> socket.socket:
+def connect(address: str, timeout: float) -> socket.socket:
     """Connect to a unix socket, or to ADDRESS:PORT."""
-    if not place.startswith("/"):
-        host, _colon, port = place.rpartition(":")
+    if not address.startswith("/"):
+        host, _colon, port = address.rpartition(":")
         return socket.create_connection((host, int(port)), timeout)
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(timeout)
     try:
-        connection.connect(place)
+        connection.connect(address)
     except OSError:
         connection.close()
         raise
     return connection
 
 
-class PlaceConnection(http.client.HTTPConnection):
+class AddressConnection(http.client.HTTPConnection):
     """An HTTP connection to a unix socket, or to ADDRESS:PORT."""
 
-    def __init__(self, place: str, timeout: float):
+    def __init__(self, address: str, timeout: float):
         super().__init__("localhost", timeout=timeout)
-        self.place = place
+        self.address = address
 
     def connect(self) -> None:
-        self.sock = connect(self.place, self.timeout)
+        self.sock = connect(self.address, self.timeout)
 
 
 class Answer(NamedTuple):
@@ -183,16 +183,16 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
     )
 
 
-def ask(place: str, path: str, headers: dict[str, str], timeout: float, protocol: str = "http") -> Answer:
+def ask(address: str, path: str, headers: dict[str, str], timeout: float, protocol: str = "http") -> Answer:
     """Send a GET; return its answer. Each read and write may take as long as ``timeout``."""
     if protocol == "uwsgi":
-        return ask_over_uwsgi(place, path, headers, timeout)
-    with closing(PlaceConnection(place, timeout)) as connection:
+        return ask_over_uwsgi(address, path, headers, timeout)
+    with closing(AddressConnection(address, timeout)) as connection:
         connection.request("GET", path, headers=headers)
         return _answer(connection.getresponse())
 
 
-def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: float) -> Answer:
+def ask_over_uwsgi(address: str, path: str, headers: dict[str, str], timeout: float) -> Answer:
     """Send a GET over the uwsgi protocol, with the variables that nginx sets; return its answer.
 
     https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html: a header of four bytes, then names and values, each after
@@ -208,7 +208,7 @@ def ask_over_uwsgi(place: str, path: str, headers: dict[str, str], timeout: floa
     }
     words = (word.encode() for pair in variables.items() for word in pair)
     body = b"".join(struct.pack("<H", len(word)) + word for word in words)
-    with connect(place, timeout) as connection:
+    with connect(address, timeout) as connection:
         connection.sendall(struct.pack("<BHB", 0, len(body), 0) + body)
         with http.client.HTTPResponse(connection, method="GET") as response:
             response.begin()

@@ -20,7 +20,7 @@ from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN, write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.processes import family, running
-from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import PlaceConnection
+from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import AddressConnection
 
 CONFIG = "/etc/supervisord/supervisord.conf"
 POLL_SECONDS = 0.1
@@ -52,8 +52,8 @@ class _UnixTransport(xmlrpc.client.Transport):
         self.path = path
         self.timeout = timeout
 
-    def make_connection(self, host: Any) -> PlaceConnection:
-        return PlaceConnection(self.path, self.timeout)
+    def make_connection(self, host: Any) -> AddressConnection:
+        return AddressConnection(self.path, self.timeout)
 
 
 def _ini(value: Any) -> str:

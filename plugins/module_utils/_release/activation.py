@@ -507,7 +507,7 @@ class Activation:
         if previous:
             self.home.switch(previous, slot)
         else:
-            self.home.leave()
+            self.home.deactivate()
         # What does not work any more is for the next run, and keeps no other step from being done: what has to be told
         # is why this happened.
         with suppress(SupervisorError, OSError):

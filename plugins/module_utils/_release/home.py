@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The home of an app on a host: where things stand in it, which release is live, and what happened before.
+"""The home of an app on a host: its paths, which release is live, and what happened before.
 
 Of two slots one is live. nginx goes to the socket of slot ``b`` while the marker exists, else to that of slot ``a``:
 making or removing one file is the whole switch. The links ``current`` and ``current.sock`` follow it.
@@ -187,7 +187,7 @@ class Home:
         return other if other != self.current else ""
 
     def switch(self, release: str, slot: str) -> None:
-        """Let clients go to a release, in the slot that is kept for it. The marker alone decides."""
+        """Let clients go to a release, in its slot. The marker alone decides."""
         self.occupy(slot, release)
         if slot == "b":
             os.close(os.open(self.marker, os.O_WRONLY | os.O_CREAT, 0o644))
@@ -240,7 +240,7 @@ class Home:
         """Return the slot that a release is or will be in; the live one where it is the first with a slot."""
         return self.slot if release == self.current or not self.occupant(self.slot) else self.other_slot()
 
-    def leave(self) -> None:
+    def deactivate(self) -> None:
         """Let no release be live."""
         for path in (self.marker, *map(self.slot_link, SLOTS), self.current_socket, self.current_link):
             with suppress(FileNotFoundError):

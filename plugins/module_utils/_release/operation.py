@@ -75,7 +75,7 @@ class Operation:
         if drop and not keep and self.release not in (self.home.current, self.home.standby):
             with suppress(OSError):
                 self.home.drop(self.release)
-        self.put_back_description()
+        self.restore_description()
         self.lock.give_up()
         self.log(action, "refused", release=self.release, step=self.step, message=message.partition("\n")[0])
 
@@ -84,8 +84,8 @@ class Operation:
         """Tell whether a release that failed stays for a look."""
         return bool(app.get("releases", {}).get("keep_failed_enabled"))
 
-    def put_back_description(self) -> None:
-        """Let a release that was there before be described as it was."""
+    def restore_description(self) -> None:
+        """Restore the description of a release that existed before."""
         if replaced := self.home.manifest(self.release).get("replaced_description"):
             with suppress(OSError):
                 self.home.remember(self.release, description=replaced, replaced_description=None)
