@@ -68,7 +68,7 @@ def test_a_changed_number_of_workers_is_a_release_and_going_back_needs_no_build(
     for host, (release, _) in zip(hosts, former, strict=True):
         assert HELLO.release(host) != release
         assert len(HELLO.workers(host)) == 3
-        # The former one goes on for a while beside it.
+        # The standby one goes on for a while beside it.
         assert programs(host, HELLO) == sorted([f"hello-{release}", HELLO.program(host)])
         assert HELLO.answers(host, client)
     converge(hosts, apps())

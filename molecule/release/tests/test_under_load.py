@@ -203,7 +203,7 @@ def test_after_a_rollback_a_restart_lands_on_the_release_that_is_live(
             host.check_output("systemctl restart supervisord-baremetal")
     for host, release in zip(hosts, live, strict=True):
         assert eventually(lambda host=host: answer(host, client))["release"] == release
-    # The former release starts with neither; it can be gone back to all the same.
+    # The previous release starts with neither, and a rollback to it works all the same.
     said = rollback()
     assert [said[host]["warm"] for host in CLASSES] == [restart == "program"] * len(CLASSES)
     assert [answer(host, client)["release"] for host in hosts] == [said[host]["release"] for host in CLASSES]
