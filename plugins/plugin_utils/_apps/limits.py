@@ -17,10 +17,9 @@ _LEAST_MEMORY = 16 << 20
 _MOST_OPEN_FILES = 1 << 20  # fs.nr_open
 
 
-def limit_problems(app: Mapping[str, Any], open_files: int | str | None) -> Iterator[str]:
+def limit_problems(app: Mapping[str, Any], open_files: int | None) -> Iterator[str]:
     """Find limits that are out of range; ``open_files`` is what supervisord may open, where that is known."""
-    # Up to ansible-core 2.18, a number from a template is text.
-    open_files = int(open_files) if str(open_files or "").isdigit() else _MOST_OPEN_FILES
+    open_files = open_files or _MOST_OPEN_FILES
     places = {
         "limits": app["limits"],
         **{f"programs: limits of {each['name']}": each["limits"] for each in app["programs"]},
