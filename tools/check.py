@@ -1,6 +1,7 @@
 """Run the checks, show their progress, and sum them up. ``python -m tools.check [GROUP [NAME]]``."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,7 @@ SCENARIOS = (
 ROWS = 2
 WORKFLOWS = (".github/workflows/ci.yml", ".github/workflows/release.yml")
 PRINTING = threading.Lock()
+FAILURE = re.compile(r"(?:FAILED|ERROR) \S+\.py")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Result:
     check: Check
     passed: bool
     seconds: float
+    # What pytest lists at its end, because the summary of a long run may be all that is kept of it.
+    failures: tuple[str, ...] = ()
 
 
 GROUPS: dict[str, list[Check]] = {
@@ -110,7 +114,7 @@ def run(check: Check) -> Result:
     """Run one check with its output on the screen, at its end when it runs beside others."""
     show(f"\n=== {check.name}: {' '.join(check.command)}{' (beside, shown when it ends)' if check.beside else ''}\n")
     started = time.monotonic()
-    held = []
+    held, failures = [], []
     with subprocess.Popen(
         check.command,
         cwd=REPOSITORY,
@@ -121,13 +125,15 @@ def run(check: Check) -> Result:
         for line in process.stdout or ():
             text = line.decode(errors="replace")
             held.append(text) if check.beside else show(text)
+            if FAILURE.match(text):
+                failures.append(text.rstrip())
             if check.progress:
                 check.progress.read(text)
     if check.progress:
         check.progress.end()
     if check.beside:
         show("".join([f"\n=== {check.name}: what it said\n", *held, f"=== end of {check.name}\n"]))
-    return Result(check, process.returncode == 0, time.monotonic() - started)
+    return Result(check, process.returncode == 0, time.monotonic() - started, tuple(failures))
 
 
 def show(text: str) -> None:
@@ -203,6 +209,8 @@ def sum_up(results: list[Result]) -> int:
     print("\n=== summary")
     for result in results:
         print(f"{'passed' if result.passed else 'FAILED':<8}{result.seconds:6.0f} s  {result.check.name}")
+        for failure in result.failures:
+            print(f"{'':19}{failure}")
     failed = sum(not result.passed for result in results)
     print(f"checks: {len(results) - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
