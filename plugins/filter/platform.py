@@ -57,7 +57,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platforms import (
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platform_names import (
     SUPPORTED,
     PlatformError,
     describe,

@@ -65,8 +65,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import KINDS
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     LOCK_OPTIONS,

@@ -82,8 +82,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import crossed, mutex
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import crossed
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     LOCK_OPTIONS,

@@ -144,8 +144,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import wheels
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import published, slots_with
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     LOCK_OPTIONS,

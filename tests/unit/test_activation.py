@@ -25,6 +25,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release import acti
 from ansible_collections.baremetal.web.plugins.module_utils._release import retirement
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, crossed
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, replace_symlink
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
 from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
@@ -353,7 +354,7 @@ def test_a_release_that_is_live_again_is_not_ended_by_the_timer_of_before(shop: 
 def test_the_end_of_the_standby_release_waits_for_a_release_that_is_under_way(shop: Shop, stand_ins: StandIns) -> None:
     shop.go_live(A, B)
     command = scheduled(stand_ins)
-    with module.mutex(shop.home):
+    with mutex(shop.home):
         waiting = subprocess.Popen(command[command.index("flock") :], stdout=subprocess.DEVNULL)
         time.sleep(0.3)
         assert shop.pid(A)

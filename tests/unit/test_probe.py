@@ -99,7 +99,7 @@ def server(request: pytest.FixtureRequest, serve: Serve) -> Server:
 
 
 def probe(path: str = "/", host: str = "shop.example", **more: Any) -> Probe:
-    return Probe(path, host, **more)
+    return Probe(path, host, **{"statuses": ("2xx",), **more})
 
 
 HEALTHY: list[tuple[str, dict[str, Any]]] = [

@@ -22,7 +22,7 @@ import pytest
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
 from ansible_collections.baremetal.web.plugins.module_utils._release import fitness, operation, staging
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, mutex
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import (
     ACTIVATE,
@@ -32,6 +32,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.hooks impor
     KINDS,
     MOMENTS,
 )
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
 from ansible_collections.baremetal.web.plugins.modules import release_abandon
 from conftest import GROUP, NO_HOOKS, OWNER, A, B, C, D, Shop, hook, wait_until
@@ -589,7 +590,7 @@ def test_an_activation_that_is_under_way_is_not_disturbed_by_another_one(
 ) -> None:
     """Even when its lock has expired, or was taken away, meanwhile."""
     host.ready(A, B)
-    monkeypatch.setattr("ansible_collections.baremetal.web.plugins.module_utils._release.activation.MUTEX_SECONDS", 0.2)
+    monkeypatch.setattr("ansible_collections.baremetal.web.plugins.module_utils._release.lock.MUTEX_SECONDS", 0.2)
     with mutex(host.home):
         assert "under way" in host("rollback")["msg"]
     assert (host.shop.visit(), host.locked) == (B, False)
@@ -746,7 +747,7 @@ def test_a_release_on_a_port_is_proved_there_and_the_next_one_on_the_port_beside
         assert not host.deploy(release, endpoint=port)["failed"]
         place = f"127.0.0.1:{port['port'] + slot}"
         assert Activation(host.home, host.shop.supervisor, release).address == place
-        assert Probe("/", "shop.example").problem(place, 5) == ""
+        assert Probe("/", "shop.example", ("2xx",)).problem(place, 5) == ""
 
 
 def test_a_release_that_the_web_server_would_not_find_any_more_is_not_gone_back_to(host: Host) -> None:

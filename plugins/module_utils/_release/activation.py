@@ -19,7 +19,6 @@ from typing import Any
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
-from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.processes import children
 from ansible_collections.baremetal.web.plugins.module_utils._host.shell_line import shell_command
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import port_holders
@@ -32,7 +31,6 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit
 from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import endpoint_of
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import (
-    MUTEX_SECONDS,
     Home,
     ReleaseError,
 )
@@ -525,15 +523,6 @@ class Activation:
     def deactivate(self) -> None:
         """Let no release be live."""
         self._revert("", self.slot)
-
-
-def mutex(home: Home) -> contextlib.AbstractContextManager[None]:
-    """Let no two changes of an app happen at the same time on this host."""
-    otherwise = ReleaseError(
-        f"Another release of this app is under way on this host. It holds {home.path}/.lock. Run it again when that "
-        "one has ended."
-    )
-    return file_lock(os.path.join(home.path, ".lock"), MUTEX_SECONDS, otherwise)
 
 
 def crossed(home: Home, release: str) -> list[str]:

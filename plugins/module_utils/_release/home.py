@@ -37,7 +37,6 @@ SHM = "/dev/shm/baremetal-web"
 # Releases before this layout listen in the directory "run", which their app can write.
 SOCKETS_LAYOUT = 7
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-MUTEX_SECONDS = 120
 # Keys of manifests that earlier versions of this collection wrote. The next change of a manifest writes the new ones.
 RENAMED_KEYS = {"former_description": "replaced_description"}
 

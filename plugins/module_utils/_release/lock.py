@@ -1,7 +1,11 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may release an app on a host at the moment. A run's lock expires; one that was put there by hand does not."""
+"""Who may release an app on a host at the moment: the lock of a whole run, and the mutex of one change.
+
+A run's lock expires after ``wsgi_lock_seconds``, which roles/wsgi/defaults/main.yml sets; a lock that was put there by
+hand does not.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.locks import f
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, utc
 
 GUARD_SECONDS = 10
+MUTEX_SECONDS = 120
 
 
 class AppLock:
@@ -99,3 +104,12 @@ class AppLock:
             f"{locked} by {shown.get('by')} since {shown.get('since')}{why}. {end}. Wait with -e lock_wait=SECONDS, or "
             f"remove the lock: ansible-playbook baremetal.web.unlock -e app={self.home.name}."
         )
+
+
+def mutex(home: Home) -> AbstractContextManager[None]:
+    """Let no two changes of an app happen at the same time on this host."""
+    otherwise = ReleaseError(
+        f"Another release of this app is under way on this host. It holds {home.path}/.lock. Run it again when that "
+        "one has ended."
+    )
+    return file_lock(os.path.join(home.path, ".lock"), MUTEX_SECONDS, otherwise)

@@ -15,10 +15,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.web.plugins.module_utils._host.detached import detached
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
-from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, mutex
+from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
 from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import endpoint_text
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError
-from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
+from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock, mutex
 
 REFUSALS = (ReleaseError, VenvError, SupervisorError, OSError)
 # Options that modules have in common; plugins/doc_fragments/release.py documents them.

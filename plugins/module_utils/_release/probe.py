@@ -37,12 +37,12 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 class Probe(NamedTuple):
-    """The request that an app has to answer, and the statuses that are healthy."""
+    """The request that an app has to answer, and the statuses that are healthy: ``health`` in roles/wsgi/meta."""
 
     path: str
     host: str
+    statuses: tuple[str, ...]
     prefix: str = ""
-    statuses: tuple[str, ...] = ("2xx",)
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Probe:
@@ -51,7 +51,7 @@ class Probe(NamedTuple):
         if "statuses" not in health:  # a release of an earlier version, which was proved by these
             return cls(health["path"], description["host"], statuses=("2xx", "3xx"))
         prefix = health["prefix"].rstrip("/")
-        return cls(health["path"], health["host"], prefix, tuple(health["statuses"]))
+        return cls(health["path"], health["host"], tuple(health["statuses"]), prefix)
 
     @property
     def url(self) -> str:

@@ -16,7 +16,8 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.files import w
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
 
-# A request that chose its slot a moment before the switch still has to be accepted.
+# The least of ``releases.warm`` (roles/wsgi/meta/argument_specs.yml): a request that chose its slot a moment before the
+# switch still has to be accepted.
 LEAST_WARM_SECONDS = 5
 
 

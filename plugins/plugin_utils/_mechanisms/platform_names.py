@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name the platform of a host in the words of the roles' tables."""
+"""Name the platform of a host as the tables in roles/*/vars/main.yml do, which say what is on each of them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.baremetal.web.plugins.filter.platform import platform
-from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platforms import SUPPORTED, name
+from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platform_names import SUPPORTED, name
 
 
 def facts(family: str, distribution: str, version: str) -> dict[str, str]:
