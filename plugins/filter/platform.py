@@ -52,17 +52,47 @@ _value:
   type: raw
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platform_names import (
-    SUPPORTED,
-    PlatformError,
-    describe,
-    row_of,
-)
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import read_role
+
+# Those that the role python has packages for.
+SUPPORTED = read_role("python", "vars", "main.yml")["__python_platforms"]
+
+
+class PlatformError(ValueError):
+    """The platform is not supported; the text says which are."""
+
+
+def name(facts: Mapping[str, Any]) -> str:
+    """Return for example C(Debian 13), C(Ubuntu 24.04), or C(EL 9) for every distribution of the RHEL family."""
+    if "os_family" not in facts:
+        raise PlatformError(
+            "The facts of this host are missing. The play did not gather them. Set gather_facts: true in the play."
+        )
+    if facts["os_family"] == "RedHat":
+        return f"EL {facts['distribution_major_version']}"
+    # Ubuntu goes by its whole version.
+    version = "distribution_version" if facts["distribution"] == "Ubuntu" else "distribution_major_version"
+    return f"{facts['distribution']} {facts[version]}"
+
+
+def row_of(role: str, names: Iterable[str]) -> Any:
+    """Return the first of these rows that the table of a role has."""
+    table = read_role(role, "vars", "main.yml")[f"__{role}_platforms"]
+    return next(table[name] for name in names if name in table)
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """Return the name of the platform; raise PlatformError for one that is not supported."""
+    found = name(facts)
+    if found not in SUPPORTED:
+        own = f"{facts['distribution']} {facts['distribution_version']}"
+        raise PlatformError(f"{own} is not supported. Supported: {', '.join(SUPPORTED)} (EL: the RHEL family).")
+    return found
 
 
 def platform(facts: Mapping[str, Any], what: str = "name", role: str = "", row: str = "") -> Any:

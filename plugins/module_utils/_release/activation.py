@@ -35,7 +35,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.home import
     ReleaseError,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._release.layout import slot_port
-from ansible_collections.baremetal.web.plugins.module_utils._release.probe import Probe
+from ansible_collections.baremetal.web.plugins.module_utils._release.probe import PROBE_SECONDS, Probe
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
 from ansible_collections.baremetal.web.plugins.module_utils._release.retirement import Retirement
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import (
@@ -170,7 +170,7 @@ class Activation:
 
     # How it is
 
-    def health(self, seconds: float = 5, advised: bool = False) -> str:
+    def health(self, seconds: float = PROBE_SECONDS, advised: bool = False) -> str:
         """Return what is wrong with the server's program and its answer, and what to do; empty when all is well."""
         state = self.supervisor.state(self.name)
         if state != "RUNNING":
@@ -416,7 +416,7 @@ class Activation:
         begun = time.monotonic()
         end = begun + health["timeout"]
         with self.doing("healthy"):
-            while problem := self.health(min(5, max(0.1, end - time.monotonic())), advised=True):
+            while problem := self.health(min(PROBE_SECONDS, max(0.1, end - time.monotonic())), advised=True):
                 if "is FATAL" in problem or time.monotonic() > end:
                     raise self._unhealthy(f"not healthy on {health['path']} within {health['timeout']} s: {problem}")
                 time.sleep(POLL_SECONDS)

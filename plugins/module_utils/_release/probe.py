@@ -17,6 +17,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.readable impor
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import Answer, ask
 
 REDIRECTS = (301, 302, 303, 307, 308)
+PROBE_SECONDS = 5  # for one answer; a release has ``health.timeout`` to become healthy
 _MOST_REDIRECTS = 5
 
 

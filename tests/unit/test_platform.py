@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.baremetal.web.plugins.filter.platform import platform
-from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.platform_names import SUPPORTED, name
+from ansible_collections.baremetal.web.plugins.filter.platform import SUPPORTED, name, platform
 
 
 def facts(family: str, distribution: str, version: str) -> dict[str, str]:
