@@ -1,9 +1,18 @@
-"""Check pages and commit messages by docs/style.md. ``python -m tools.prose PAGE…`` or ``--commit FILE``."""
+"""Check pages, code and commit messages by docs/style.md. ``python -m tools.prose FILE…`` or ``--commit FILE``.
 
+Python files have docstrings, messages and the documentation of plugins. YAML files have task names, messages and
+descriptions.
+"""
+
+import ast
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GLOSSARY = REPOSITORY / "docs" / "glossary.md"
@@ -20,6 +29,17 @@ MARKUP = (
 )
 CLAUSE = re.compile(r"^(?:What|Whatever|Who|Whoever|Whichever)\b[^?]*$")
 FOR = re.compile(r"[,;] for (?:he|it|she|there|they|this|we|you) ")
+# Markup of Ansible's documentation, and the parts that Jinja fills in.
+FILLED_IN = (
+    (re.compile(r"\b(?:[BCEILMOPUV]|RV)\((?:[^\\)]|\\.)*\)"), "CODE"),
+    (re.compile(r"\{\{.*?\}\}", re.DOTALL), "X"),
+    (re.compile(r"\{[%#].*?[%#]\}", re.DOTALL), ""),
+)
+# A string that is documentation of a plugin, in YAML.
+DOCUMENTATION = re.compile(r"\s*(?:---\n|(?:name|module|options|\w+):(?: \w+)?\n)")
+# A longer string, other than a docstring, is a file or a program.
+MESSAGE_LINES = 2
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 COMMIT = re.compile(r"^[a-z][a-z0-9_./, -]*: \S.*[^.\s]$")
 
 
@@ -85,6 +105,69 @@ def page_problems(text: str) -> list[str]:
     return found
 
 
+def yaml_texts(text: str, first: int = 1) -> Iterator[tuple[int, str]]:
+    """Return the values of YAML, each with its line; `first` is the line of the whole."""
+    waiting: list[Any] = [node for node in yaml.compose_all(text, LOADER) if node]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            yield first + node.start_mark.line, node.value
+        else:
+            waiting += [item[1] if isinstance(item, tuple) else item for item in node.value]
+
+
+def python_texts(text: str) -> Iterator[tuple[int, str]]:
+    """Return the docstrings and other texts of a Python file, each with its line; "X" is what an f-string fills in."""
+    waiting: list[ast.AST] = [ast.parse(text)]
+    while waiting:
+        node = waiting.pop()
+        parts = list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            parts = [part for part in parts if not isinstance(part, ast.Constant)]
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield node.lineno, without_code(inspect.cleandoc(str(node.value.value)))
+            parts = []
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from constant_texts(node.value, node.lineno)
+        waiting += parts
+
+
+def constant_texts(text: str, line: int) -> Iterator[tuple[int, str]]:
+    """Return what is prose of a string: the documentation of a plugin, or a message, which is no file or program."""
+    if DOCUMENTATION.match(text):
+        yield from yaml_texts(text, line)
+    elif text.count("\n") <= MESSAGE_LINES:
+        yield line, text
+
+
+def without_code(docstring: str) -> str:
+    """Return a docstring without its examples, which are indented."""
+    return "\n".join("" if line.startswith("    ") else line for line in docstring.splitlines())
+
+
+def code_problems(path: Path) -> list[str]:
+    """Return what is wrong with the texts of a Python or YAML file, each with the line where the text begins."""
+    instead, found = replaced(), []
+    for line, text in (python_texts if path.suffix == ".py" else yaml_texts)(path.read_text()):
+        if " " not in text:  # the name of a thing
+            continue
+        for pattern, seen in FILLED_IN:
+            text = pattern.sub(seen, text)
+        for _start, lines in blocks(text):
+            found += [f"{line}: {why}" for one in sentences(lines) for why in sentence_problems(one, instead)]
+    return found
+
+
+def file_problems(path: Path) -> list[str]:
+    """Return what is wrong with a page, or with a Python or YAML file."""
+    return page_problems(path.read_text()) if path.suffix == ".md" else code_problems(path)
+
+
 def commit_problems(text: str) -> list[str]:
     """Return what is wrong with a commit's message."""
     subject, *body = [line for line in text.splitlines() if not line.startswith("#")] or [""]
@@ -105,11 +188,11 @@ def commit_problems(text: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is wrong with pages, or with a commit's message; return the exit status."""
+    """Print what is wrong with files, or with a commit's message; return the exit status."""
     if arguments[:1] == ["--commit"]:
         found = commit_problems(Path(arguments[1]).read_text())
     else:
-        found = [f"{page}:{problem}" for page in arguments for problem in page_problems(Path(page).read_text())]
+        found = [f"{path}:{problem}" for path in arguments for problem in file_problems(Path(path))]
     print("\n".join(found))
     return bool(found)
 

@@ -112,6 +112,59 @@ def test_prose_that_keeps_the_rules_is_let_alone(text: str) -> None:
     assert prose.page_problems(text) == []
 
 
+LONG = "word " * 26
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "problem"),
+    [
+        ("x.py", '"""What fails is refused."""', "1: a clause is the subject: What fails is refused."),
+        ("x.py", f'def f():\n    """Fine.\n\n    {LONG}\n    """', "2: 26 words"),
+        (
+            "x.py",
+            'raise E(\n    f"{x} waits, for it "\n    "is busy"\n)',
+            "2: because, not for: X waits, for it is busy",
+        ),
+        ("x.py", 'f"{x}: each visitor waits:\\n{y}"', "1: client, not visitor"),
+        ("x.py", f"f\"{{len('{LONG}')}}\"", "1: 26 words"),
+        ("x.py", 'DOCUMENTATION = r"""\nname: x\ndescription:\n  - What O(x) is.\n"""', "4: a clause is the subject"),
+        ("x.py", 'RUN = r"""\noptions:\n  by:\n    description: Who did it.\n"""', "4: a clause is the subject"),
+        ("x.yml", "- name: Ask each visitor", "1: client, not visitor"),
+        (
+            "x.yml",
+            "- ansible.builtin.fail:\n    msg: >-\n      Who {{ x }} is.\n",
+            "2: a clause is the subject: Who X is.",
+        ),
+        ("x.yml", f"a: &a\n  description: {LONG}\nb: *a\n", "2: 26 words"),
+        ("x.yml", "description:\n  - C(a\\) b) is it.\n  - Whoever\n    comes.\n", "3: a clause is the subject"),
+    ],
+)
+def test_code_whose_words_break_a_rule_is_told_with_its_line(
+    tmp_path: Path, name: str, code: str, problem: str
+) -> None:
+    (tmp_path / name).write_text(code)
+    (found,) = prose.code_problems(tmp_path / name)
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("x.py", f'"""Run it:\n\nx\n    {LONG}\n"""'),
+        ("x.py", f'PROGRAM = """\n{LONG}\n{LONG}\n{LONG}\n"""'),
+        ("x.py", 'OLD = ["visitor", "withdraw"]  # visitor'),
+        ("x.py", 'f"x: {what}; What is it?"'),
+        (
+            "x.yml",
+            "msg: The option C(the visitor\\) b) and {{ visitor if patience else '' }} are code.\nvisitor: visitor\n",
+        ),
+    ],
+)
+def test_code_whose_words_keep_the_rules_is_let_alone(tmp_path: Path, name: str, code: str) -> None:
+    (tmp_path / name).write_text(code)
+    assert prose.code_problems(tmp_path / name) == []
+
+
 @pytest.mark.parametrize(
     ("message", "problem"),
     [
