@@ -12,8 +12,8 @@ short_description: Print what a playbook has found out as one JSON document
 description:
   - Prints one JSON object on standard output when the playbook ends, and nothing else. Warnings go to standard error.
   - C(rows) has the rows of all tables that the playbook would show, with every value that is known.
-  - C(failures) has an object with C(host), C(task) and C(message) for each task that failed and each host that did not
-    answer, also where the playbook went on. The C(message) of a loop has those of its items, a line each.
+  - C(failures) has an object for each task that failed and each host that did not answer, also where the playbook went
+    on. Its keys are C(host), C(task) and C(message). The C(message) of a loop has those of its items, a line each.
   - C(changed) has the names of the hosts on which something was changed.
   - The exit status of C(ansible-playbook) is the same as without it.
 requirements:

@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation of the modules for releases has in common."""
+"""The common documentation of the modules for releases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ options:
     RUN = r"""
 options:
   by:
-    description: Who does it, and on which controller (the action gives it).
+    description: The person who does it, and the controller (the action gives it).
     type: str
     default: ""
   run:

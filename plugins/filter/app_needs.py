@@ -16,7 +16,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 RETURN = r"""
 _value:
-  description: What the other roles have to bring.
+  description: The needs that the other roles meet.
   type: dict
   contains:
     python_versions:

@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 name: check_apps
 short_description: Examine the description of a host
 description:
-  - Checks types and keys of C(wsgi_apps) against the argument spec of the role C(baremetal.web.wsgi), then the
-    relations between values, then the sources and their requirements, then the variables that the options name.
+  - Checks types and keys of C(wsgi_apps) against the argument spec of the role C(baremetal.web.wsgi).
+  - Then it checks the relations between values, the sources with their requirements, and the variables that the options
+    name.
   - No host is asked. A source that cannot be reached is left to the release.
   - The result may hold secrets, so a task that keeps it needs C(no_log).
 positional: inventory_directory
@@ -41,7 +42,7 @@ author: The baremetal.web authors (@baremetal-web)
 
 RETURN = r"""
 _value:
-  description: What was found, for the filter P(baremetal.web.resolve_apps#filter).
+  description: The result of the check, for the filter P(baremetal.web.resolve_apps#filter).
   type: dict
   contains:
     problems:

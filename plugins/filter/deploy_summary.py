@@ -17,9 +17,9 @@ extends_documentation_fragment: [baremetal.web.apps.hosts]
 options:
   answers:
     description: >-
-      The variables of the hosts, with C(wsgi_selected), C(wsgi_staged) and C(wsgi_activated) of the role
-      C(baremetal.web.wsgi), with C(deploy_found) and C(deploy_seen) as the module P(baremetal.web.app_info#module)
-      returned them, and with C(deploy_programs), the names of the background programs of each app.
+      The variables of the hosts. C(wsgi_selected), C(wsgi_staged) and C(wsgi_activated) are those of the role
+      C(baremetal.web.wsgi). C(deploy_found) and C(deploy_seen) are results of the module
+      P(baremetal.web.app_info#module). C(deploy_programs) has the names of the background programs of each app.
     type: dict
     required: true
   plan:

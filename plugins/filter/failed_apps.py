@@ -11,7 +11,7 @@ short_description: Tell which apps failed in a loop over apps, and why
 description: Returns the message of each; an error when the loop itself could not begin.
 options:
   _input:
-    description: What the task registered.
+    description: The result that the task registered.
     type: dict
     required: true
 author: The baremetal.web authors (@baremetal-web)

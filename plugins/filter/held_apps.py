@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 name: held_apps
 short_description: Tell which apps every host of a run excludes, and why
 description:
-  - Every host excludes an app when its release failed on one host before the first switch, or when the host that has
-    its hooks for the whole fleet is gone.
+  - Every host excludes an app in two cases. Its release failed on one host before the first switch, or the host that
+    has its hooks for the whole fleet is gone.
   - Returns a sentence for each app.
 positional: answers, present
 extends_documentation_fragment: [baremetal.web.apps.hosts]

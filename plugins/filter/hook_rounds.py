@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 name: hook_rounds
 short_description: Tell which hooks run in a step of the whole run, and on which hosts
 description:
-  - One dictionary for each kind of hooks that an app has, in the order in which they run, with C(kind), C(run_once)
-    and C(hosts), the hosts of each app.
+  - Returns one dictionary for each kind of hooks that an app has, in the order in which they run. Its keys are
+    C(kind), C(run_once) and C(hosts), the hosts of each app.
   - A hook for the whole fleet has one host, the first one that gets the release. Hosts on which the release is live
     already have none.
 positional: answers, step

@@ -12,7 +12,7 @@ description: One sentence for each app; none when all is well.
 positional: host, names, unpublished
 options:
   _input:
-    description: What the module M(baremetal.web.app_info) returned when it was given C(described).
+    description: The result of the module M(baremetal.web.app_info) with C(described).
     type: dict
     required: true
   host:
@@ -42,7 +42,7 @@ def orphan_problems(
     said = ", ".join(sorted(names)) or "no app"
     return [
         f"app {row['app']} is published on {host}, and wsgi_apps of {host} names {said}. Its entry was deleted or "
-        "renamed, it moved to another host or another wsgi_root, or a wsgi_apps of another group took its place: of "
+        "renamed, it moved to another host or another wsgi_root, or a wsgi_apps of another group took its place. Of "
         f"several groups that define wsgi_apps, only one counts (ansible-inventory --host {host} shows it). It stays "
         "published. Give it an entry again. Or remove it: ansible-playbook "
         f"baremetal.web.remove --limit {host} -e remove={row['app']} -e confirm={row['app']}. Or let it run on "

@@ -15,15 +15,15 @@ description:
 positional: staged, rows
 options:
   _input:
-    description: What the filter P(baremetal.web.resolve_apps#filter) returns.
+    description: The result of the filter P(baremetal.web.resolve_apps#filter).
     type: dict
     required: true
   staged:
-    description: What the module M(baremetal.web.release_stage) returned for each app, by name.
+    description: The result of the module M(baremetal.web.release_stage) for each app, by name.
     type: dict
     required: true
   rows:
-    description: What the module M(baremetal.web.app_info) returned for apps that are not staged; none, where not given.
+    description: The result of the module M(baremetal.web.app_info) for apps that are not staged; none, where not given.
     type: list
     elements: dict
 author: The baremetal.web authors (@baremetal-web)

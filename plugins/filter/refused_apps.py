@@ -14,7 +14,7 @@ description:
 positional: apps, sites
 options:
   _input:
-    description: What the failed task returned.
+    description: The result of the failed task.
     type: dict
     required: true
   apps:

@@ -12,11 +12,11 @@ description: One sentence for each; none when all is well.
 positional: staged
 options:
   _input:
-    description: What the module P(baremetal.web.app_info#module) returned, or what came in its place.
+    description: The result of the module P(baremetal.web.app_info#module), or its failure.
     type: dict
     required: true
   staged:
-    description: What was staged on the host, by app; the fact C(wsgi_staged).
+    description: The staged releases of the host, by app; the fact C(wsgi_staged).
     type: dict
     required: true
 author: The baremetal.web authors (@baremetal-web)

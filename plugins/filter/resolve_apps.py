@@ -9,9 +9,8 @@ DOCUMENTATION = r"""
 name: resolve_apps
 short_description: Resolve wsgi_apps
 description:
-  - Applies the defaults of the argument spec of the role C(baremetal.web.wsgi), derives paths, users and worker
-    counts, and
-    says the rest in the words of the roles C(supervisor) and C(nginx).
+  - Applies the defaults of the argument spec of the role C(baremetal.web.wsgi), and derives paths, users and worker
+    counts. The rest is written as the roles C(supervisor) and C(nginx) read it.
 positional: inventory_directory
 extends_documentation_fragment:
   - baremetal.web.apps
@@ -49,11 +48,11 @@ options:
     default: true
   checked:
     description: >-
-      What the filter P(baremetal.web.check_apps#filter) returned in this run. The same description is then not examined
+      The result of the filter P(baremetal.web.check_apps#filter) in this run. The same description is then not examined
       once more.
     type: dict
   earlier:
-    description: What this filter returned before in this run. It is returned again for the same input.
+    description: An earlier result of this filter in this run. It is returned again for the same input.
     type: dict
 author: The baremetal.web authors (@baremetal-web)
 """

@@ -10,7 +10,7 @@ name: resolve_repositories
 short_description: Complete packages_repositories for a host
 description:
   - Checks the repositories against the argument spec of the role C(baremetal.web.packages), and their key files
-    against the fingerprints; leaves out those that are for hosts of another family.
+    against the fingerprints. Repositories for hosts of another family are left out.
 positional: facts, inventory_directory
 options:
   _input:

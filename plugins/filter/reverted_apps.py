@@ -12,11 +12,11 @@ description: Returns what was known to be wrong, and a sentence more for each of
 positional: failed, reasons
 options:
   _input:
-    description: What the task registered that rolled them back.
+    description: The result of the task that rolled them back.
     type: dict
     required: true
   failed:
-    description: What was known to be wrong, by app.
+    description: The known problem of each app, by its name.
     type: dict
     required: true
   reasons:

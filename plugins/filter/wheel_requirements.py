@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 name: wheel_requirements
 short_description: List every requirements file that a host installs
 description:
-  - Those of the tool environment, of supervisord, of the apps' servers, and of the apps themselves; each with its text
-    and the Python version that it is for. The sources of the apps are read on the controller.
+  - Those are the files of the tool environment, of supervisord, of the apps' servers, and of the apps themselves.
+  - Each has its text and the Python version that it is for. The sources of the apps are read on the controller.
 positional: inventory_directory
 extends_documentation_fragment:
   - baremetal.web.apps

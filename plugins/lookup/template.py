@@ -10,7 +10,7 @@ name: template
 short_description: Render a template without a copy of all variables
 description:
   - Gives what P(ansible.builtin.template#lookup) gives. That one copies every variable of the host in depth for each
-    template, with the names of all hosts of the fleet among them, in case the template changes one.
+    template, in case the template changes one. The names of all hosts of the fleet are among them.
   - The templates of this collection change none.
 options:
   _terms:

@@ -10,7 +10,8 @@ name: unread
 short_description: List names that are meant to steer a playbook and are read by nothing
 description:
   - Gives a sentence for each name of the command line (C(-e)) that is nearly a word of a playbook or a variable of a
-    role of this collection, and for each word that another playbook reads.
+    role.
+  - The playbooks and roles are those of this collection. A word that another playbook reads gets a sentence, too.
   - A name that a variable of the inventory or a playbook of yours uses is your own.
   - A word whose value cannot be what it should be, such as C(redeploy=maybe), is in the list as well.
 options:

@@ -55,10 +55,10 @@ EXAMPLES = r"""
 RETURN = r"""
 rows:
   description: >-
-    One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(warm) (the standby
-    release while it runs), C(disk) (bytes that all releases use), C(lock) (who holds it and why), C(nginx) and
-    C(health); C(slots) says how the web server was told to reach each slot, C(published) whether it leads to the app,
-    and C(described) whether the app is among O(described).
+    One row for each app, with C(app), C(release), C(version), C(commit), C(since), C(program), C(nginx) and C(health).
+    C(warm) is the standby release while it runs, C(disk) the bytes that all releases use, and C(lock) the holder of the
+    lock and the reason. C(slots) says how the web server was told to reach each slot, and C(published) whether it leads
+    to the app. C(described) says whether the app is among O(described).
   type: list
   elements: dict
   returned: always

@@ -12,8 +12,8 @@ short_description: Install conda, and Pythons with it
 description:
   - Runs an installer (Miniforge, Miniconda or Anaconda for Linux) once, and makes an environment C(envs/pythonVERSION)
     for each wanted version. Everything belongs to root, and no profile of a shell is touched.
-  - Another installer updates what the former one brought (C(-u)). Environments stay as they are, so that releases made
-    from them do.
+  - Another installer updates what the previous one brought (C(-u)). Environments stay as they are, so that releases
+    made from them do.
   - The action of the same name reads O(path), O(url) and O(search) on the controller, and brings the installer to a
     host that lacks it.
 options:

@@ -12,8 +12,8 @@ short_description: Open TCP ports where a firewall runs
 description:
   - Where firewalld runs, the ports are one service of its own in the default zone, now and after a restart. Where ufw
     is active, they are one application profile of its own.
-  - Where no firewall runs, nothing is opened and nothing is written. What the host's administrators opened is neither
-    changed nor closed.
+  - Where no firewall runs, nothing is opened and nothing is written. Ports that the host's administrators opened are
+    neither changed nor closed.
 options:
   name:
     description: Whose ports these are; in the firewall the entry is called C(baremetal-web-NAME).

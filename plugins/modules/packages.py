@@ -14,7 +14,7 @@ description:
     Ansible runs with on the host.
   - No index is refreshed when nothing is lacking. Recommended packages are not installed; configuration files that
     somebody changed stay.
-  - What is newly installed or written is kept in the host's change record, so that removal can undo it.
+  - The host's change record names all that is newly installed or written, so that removal can undo it.
 options:
   names:
     description: Packages, by the names that the distribution gives them.
@@ -57,7 +57,7 @@ options:
         description: Text of the OpenPGP keys that it is signed with; without it, those that the distribution trusts.
         type: str
       signature:
-        description: What is signed, its packages or its index (dnf; apt's repositories always sign the index).
+        description: Whether its packages or its index is signed (dnf; apt's repositories always sign the index).
         type: str
         choices: [packages, index]
         default: packages
@@ -123,7 +123,7 @@ removed:
   type: dict
   returned: always
 upgraded:
-  description: Upgraded packages, each with its former and its new version.
+  description: Upgraded packages, each with its previous and its new version.
   type: dict
   returned: always
 kept:

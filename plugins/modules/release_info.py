@@ -41,7 +41,7 @@ rows:
   elements: dict
   returned: always
 lock:
-  description: Who holds the lock (C(by), C(since), C(message), C(expires)); empty for nobody.
+  description: The holder of the lock (C(by), C(since), C(message), C(expires)); empty for nobody.
   type: dict
   returned: always
 """

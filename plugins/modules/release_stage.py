@@ -13,7 +13,7 @@ description:
   - Builds the release, lets the server's checker import it, and runs the hooks for that. The live release goes on.
   - A release is named by the digest of everything it is made of, so a second run with nothing new changes nothing.
   - The action of the same name reads O(app), O(config), O(index_url), O(uv), O(wheelhouse) and O(redeploy) on the
-    controller, asks the host with M(baremetal.web.release_stage_info), and gives this module the rest. Nothing else
+    controller. It asks the host with M(baremetal.web.release_stage_info), and gives this module the rest. Nothing else
     should.
 extends_documentation_fragment: [baremetal.web.release.run, baremetal.web.release.lock]
 options:
@@ -74,7 +74,7 @@ options:
     type: dict
     default: {}
   manifest:
-    description: What to remember of the release (the action gives it).
+    description: The facts to remember of the release (the action gives it).
     type: dict
     default: {}
 author: The baremetal.web authors (@baremetal-web)

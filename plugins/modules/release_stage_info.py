@@ -33,7 +33,7 @@ options:
     type: str
     required: true
   manifest:
-    description: What is to be remembered of the release.
+    description: The facts to remember of the release.
     type: dict
     required: true
   wheels:
@@ -133,7 +133,7 @@ OWN_VARIABLES = frozenset(
 
 
 class Inspection(Operation):
-    """What there is of a release and what is lacking."""
+    """The parts of a release that are there, and those that are lacking."""
 
     def __init__(self, params: dict[str, Any]):
         self.app = with_environment(params["app"], params["environment"])

@@ -56,14 +56,14 @@ removed:
   elements: str
   returned: always
 kept:
-  description: What stays because of O(data_kept), or because somebody else uses it.
+  description: The things that stay because of O(data_kept), or because another user or program uses them.
   type: list
   elements: str
   returned: always
 noted:
   description: >-
-    What the change record still has for other modules to undo, by kind; C(package), C(stream), C(firewall) and
-    C(selinux) are always there.
+    The notes of the change record that other modules still have to undo, by kind. C(package), C(stream), C(firewall)
+    and C(selinux) are always there.
   type: dict
   returned: always
 proxy:

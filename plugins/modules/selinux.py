@@ -17,7 +17,7 @@ description:
   - Needs C(semodule) and C(restorecon), which every host with SELinux has.
 options:
   name:
-    description: What the policy module is for; on the host it is called C(baremetal-web-NAME).
+    description: The purpose of the policy module; on the host it is called C(baremetal-web-NAME).
     type: str
     required: true
   state:
@@ -104,7 +104,7 @@ rules:
   elements: str
   returned: always
 restored:
-  description: What was, or would be, labelled anew.
+  description: The paths that were, or would be, labelled anew.
   type: list
   elements: str
   returned: always

@@ -13,7 +13,7 @@ description:
   - Writes all files, lets the service's own checker judge the whole configuration, and only then reloads, restarts or
     starts the service. When the checker refuses, or the service does not come up, every file is put back as it was.
   - A run that is cut off between writing and applying leaves a mark, so that the next one applies.
-  - What was there before is kept in the host's change record, so that removal can put it back.
+  - The host's change record keeps the state before, so that removal can restore it.
   - One task and one round trip in place of a task for each file and handlers that are lost when a play fails.
 options:
   name:
@@ -21,8 +21,8 @@ options:
     type: str
   manager:
     description:
-      - Who runs the service, V(systemd), or V(supervisor) with a program in the place of the unit, of the same name
-        without its suffix. What the other one has of it ends when this one takes over.
+      - The manager of the service, V(systemd), or V(supervisor) with a program in the place of the unit, of the same
+        name without its suffix. The unit or program of the other manager ends when this one takes over.
       - Without it the service is a unit, and supervisord is not looked at.
     type: str
     choices: [systemd, supervisor]
@@ -80,7 +80,7 @@ options:
       group: *group
       foreign:
         description: >-
-          What happens to a file that is neither as its package installed it nor written by this collection, and that
+          The treatment of a file that is neither as its package installed it nor written by this collection, and that
           is not as wanted.
         type: str
         choices: [refuse, keep, replace]
@@ -100,14 +100,14 @@ options:
     suboptions: *file
   secrets:
     description: >-
-      Files with random letters and digits that the host makes once and keeps, and that never leave it; of mode 0600, or
-      0640 for a group.
+      Files with random letters and digits that the host makes once and keeps, and that never leave it. Their mode is
+      0600, or 0640 for a group.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: What O(secret_files) call it.
+        description: The name by which O(secret_files) refer to it.
         type: str
         required: true
       path: *path
@@ -142,8 +142,8 @@ options:
     default: []
   check:
     description: >-
-      Command and arguments that judge the configuration on the host, or take it up where there is no service; run after
-      any change, before it is applied.
+      Command and arguments that judge the configuration on the host, or take it up where there is no service. It runs
+      after any change, before the change is applied.
     type: list
     elements: str
     default: []
@@ -163,7 +163,7 @@ options:
     elements: str
     default: []
   conflicts:
-    description: What must not stand in files of others; searched before anything is written.
+    description: Lines that must not stand in files of others; searched before anything is written.
     type: list
     elements: dict
     default: []
@@ -178,7 +178,7 @@ options:
         type: str
         required: true
       explanation:
-        description: What to say about it; the name of the file comes first.
+        description: The sentence about it; the name of the file comes first.
         type: str
         required: true
   accounts:
@@ -188,7 +188,7 @@ options:
     elements: str
     default: []
   on_change:
-    description: What a running service needs to take up a change. A change of its unit file always means a restart.
+    description: The way in which a running service takes up a change. A change of its unit file means a restart.
     type: str
     choices: [reload, restart]
     default: reload
@@ -218,8 +218,8 @@ options:
   ports:
     description:
       - Where the service is about to listen, as V(PORT) or V(ADDRESS:PORT); what another program holds is refused.
-      - So is a change between all addresses of a port and one of them where the service is only reloaded, for it
-        could not listen on the new while it has the old.
+      - So is a change between all addresses of a port and one of them where the service is only reloaded. It could not
+        listen on the new one while it has the old one.
     type: list
     elements: str
     default: []
@@ -280,7 +280,7 @@ firewalls:
   elements: str
   returned: always
 action:
-  description: What was done to the service.
+  description: The action on the service.
   type: str
   returned: always
 """

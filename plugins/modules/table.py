@@ -15,7 +15,7 @@ description:
   - Runs on the controller, asks no host, and changes nothing.
 options:
   table:
-    description: What a filter such as P(baremetal.web.status_table#filter) returns.
+    description: The result of a filter such as P(baremetal.web.status_table#filter).
     type: dict
     required: true
     suboptions:

@@ -10,9 +10,8 @@ DOCUMENTATION = r"""
 module: venv
 short_description: Provide a virtual environment with the wanted packages
 description:
-  - Creates the environment when it is missing and installs a set of requirements into it. What was installed is
-    recorded
-    in the environment, so that a second run asks no index and changes nothing.
+  - Creates the environment when it is missing and installs a set of requirements into it. The
+    environment records what was installed, so that a second run asks no index and changes nothing.
   - Installs with uv when O(uv) exists, else with the interpreter's own venv and pip.
 options:
   path:
@@ -20,7 +19,7 @@ options:
     type: path
     required: true
   name:
-    description: What the requirements are for; an environment may hold several sets.
+    description: The name of this set of requirements; an environment may hold several.
     type: str
     default: main
   version:

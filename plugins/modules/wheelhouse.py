@@ -35,7 +35,7 @@ options:
     required: true
     suboptions:
       name:
-        description: What to call the file in a message.
+        description: The name of the file in messages.
         type: str
         required: true
       text:

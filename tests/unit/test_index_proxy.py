@@ -216,11 +216,11 @@ BAD = [
     ("http://me:hunter2@proxy.example:3128?a=hunter2", "has a path, a query or a fragment"),
     ("http://me:hunter2@proxy.example:3128#hunter2", "has a path, a query or a fragment"),
     ("http://me:hun/hunter2@proxy.example:3128", "write / as %2F"),
-    ("http://me:hunter2@1@proxy.example:3128", "write them as %XX"),
-    ("http://me:hunter2%1@proxy.example:3128", "write them as %XX"),
-    ("http://me:hunter2 1@proxy.example:3128", "write them as %XX"),
-    ("http://me:hunter2é@proxy.example:3128", "write them as %XX"),
-    ("http://me:hunter2\n@proxy.example:3128", "write them as %XX"),
+    ("http://me:hunter2@1@proxy.example:3128", "Write them as %XX"),
+    ("http://me:hunter2%1@proxy.example:3128", "Write them as %XX"),
+    ("http://me:hunter2 1@proxy.example:3128", "Write them as %XX"),
+    ("http://me:hunter2é@proxy.example:3128", "Write them as %XX"),
+    ("http://me:hunter2\n@proxy.example:3128", "Write them as %XX"),
 ]
 
 

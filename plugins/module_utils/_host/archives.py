@@ -38,7 +38,7 @@ class ArchiveError(Exception):
 
 
 class Bounds:
-    """What a source may hold: so many files, so many bytes, no path too deep; without numbers any amount."""
+    """The bounds of a source: so many files, so many bytes, no path too deep; without numbers any amount."""
 
     def __init__(self, size: int | None = None, files: int | None = None):
         self.size = size
@@ -241,7 +241,7 @@ def _link(target: str, members: list[Member]) -> None:
 
 
 class _Forwards:
-    """What is packed, read forwards, in small pieces, and not without end."""
+    """An archive's content, read forwards, in small pieces, and not without end."""
 
     def __init__(self, stream: Any, bounds: Bounds):
         self._stream = stream

@@ -21,7 +21,7 @@ PLAIN = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
 
 
 class Entry(NamedTuple):
-    """What a path is to be; ``content`` is None for a directory."""
+    """The wanted state of a path; ``content`` is None for a directory."""
 
     path: str
     content: bytes | None
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a path is."""
+    """The present state of a path."""
 
     content: bytes | None
     mode: int

@@ -40,7 +40,7 @@ def entry_name(name: str) -> str:
 
 
 class Firewall:
-    """What both firewalls have in common."""
+    """The common part of both firewalls."""
 
     program = ""
 
@@ -153,7 +153,7 @@ class Firewalld(Firewall):
             self._forget_now(zone, former | by_service, ports)
 
     def _forget_now(self, zone: str, former: set[int], kept: set[int]) -> None:
-        """Let the running firewall open none of the former ports but those that are kept or another service of ours."""
+        """Close previous ports in the running firewall, except those that are kept or of another service of ours."""
         by_service, by_rule = self._now(zone)
         others = {port for name, ports in self._services().items() if name != self.name for port in ports}
         for port in sorted(former & by_rule - kept - others):

@@ -83,7 +83,7 @@ def _url_problem(url: str) -> str:
         return f"{shown} has a port that is no number from 1 to 65535; write http://HOST:PORT"
     if not _LOGIN_TEXT.fullmatch(parts["login"] or ""):
         return (
-            f"{shown} has a login with signs that a URL does not hold; write them as %XX, such as @ as %40, % as %25 "
+            f"{shown} has a login with signs that a URL does not hold. Write them as %XX, such as @ as %40, % as %25 "
             "and a space as %20"
         )
     return ""

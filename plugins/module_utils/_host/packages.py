@@ -38,7 +38,7 @@ class PackagesError(Exception):
 
 
 class Answer(NamedTuple):
-    """What a command said."""
+    """The answer of a command."""
 
     code: int
     out: str
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What happened, or would happen, to packages: name → version, and name → (former, new)."""
+    """The changes of packages, made or planned: name → version, and name → (previous, new)."""
 
     installed: dict[str, str]
     removed: dict[str, str]
@@ -112,7 +112,7 @@ def addresses(repositories: list[dict[str, Any]]) -> str:
 
 
 class Manager:
-    """What apt and dnf have in common; a repository has name, url, suites, components, key, signature, login."""
+    """The common part of apt and dnf; a repository has name, url, suites, components, key, signature, login."""
 
     def __init__(self, repositories: list[dict[str, Any]], exclusive: bool = False, cache_seconds: int = 86400):
         self.repositories = repositories

@@ -20,7 +20,7 @@ _LOCAL_PORTS = re.compile(r"^portcon tcp (\d+)(?:-(\d+))? \w+:\w+:(\w+)", re.MUL
 
 
 class SELinuxError(Exception):
-    """What is wanted cannot be; the text says why."""
+    """The policy cannot be as wanted; the text says why."""
 
 
 def module_name(name: str) -> str:

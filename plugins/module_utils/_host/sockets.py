@@ -167,7 +167,7 @@ class AddressConnection(http.client.HTTPConnection):
 
 
 class Answer(NamedTuple):
-    """What an HTTP server answers, as far as anybody needs it."""
+    """An HTTP server's answer, as far as callers need it."""
 
     status: int
     location: str

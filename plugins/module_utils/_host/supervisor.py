@@ -61,8 +61,8 @@ def _ini(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if re.search(r"[\x00-\x1f\x7f]|(^|\s)[;#]|%\(here\)s", text):
         raise SupervisorError(
-            f"{_shortened(text)} cannot stand in supervisord's configuration: it has a control character, "
-            "%(here)s, or a ; or # at its start or after a space, which starts a comment there."
+            f"{_shortened(text)} cannot stand in supervisord's configuration. It has a control character, %(here)s, "
+            "or a ; or # at its start or after a space, which starts a comment there. Put it into a script."
         )
     return text.replace("%", "%%")
 
@@ -76,7 +76,7 @@ def _environment(variables: dict[str, Any]) -> str:
     for name, value in variables.items():
         if re.search(r"[\x00-\x1f\x7f\"]|\s[;#]|^'|'$|%\(here\)s", str(value)):
             raise SupervisorError(
-                f"The value of the environment variable {name} cannot stand in supervisord's configuration: it has a "
+                f"The value of the environment variable {name} cannot stand in supervisord's configuration. It has a "
                 "double quote, a control character, %(here)s, a ; or # after a space, or a single quote at its start "
                 "or end. Let the program read it from a file."
             )

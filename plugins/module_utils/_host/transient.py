@@ -35,7 +35,7 @@ class Unit(NamedTuple):
 
     @property
     def services(self) -> str:
-        """The names that its services have; each is new, for systemd may not have forgotten the former one yet."""
+        """The names that its services have; each is new, because systemd may still know the previous one."""
         return f"baremetal-web-step-{self.name}.*.service"
 
 

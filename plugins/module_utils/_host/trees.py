@@ -25,7 +25,7 @@ class TreeError(OSError):
 def copy(source: str, target: str, owner: int, uid: int = 0, gid: int = 0) -> None:
     """Make a copy of what an account has in a tree, with plain modes, as another account's.
 
-    All files are new, so whoever holds a former one open, or changes it meanwhile, has none of the copy.
+    All files are new, so a process that holds an old one open, or changes it meanwhile, has none of the copy.
     """
     descriptor = os.open(source, DIRECTORY)
     try:
@@ -110,7 +110,7 @@ def _copy_content(source: int, target: int) -> None:
 def chown_tree(path: str, uid: int, gid: int, owner: int | None = None) -> None:
     """Let another account own a tree, or what ``owner`` has in it; the top last.
 
-    What has another name outside of the tree stays as it is: it may be anybody's.
+    A file that has another name outside of the tree stays as it is, because it may be anybody's.
     """
     links: Counter[tuple[int, int]] = Counter()
     for _directory, names, files, descriptor in os.fwalk(path):

@@ -141,8 +141,9 @@ def install(
 ) -> None:
     """Make the environment when it is missing, install requirements files in their order, and then a wheel by itself.
 
-    A path in a requirements file is relative to ``directory``. With a directory of wheels no index is asked. What is
-    fetched is kept for the next time in ``cache``, if there is one. ``option`` is what users call ``source_builds``.
+    A path in a requirements file is relative to ``directory``. With a directory of wheels no index is asked.
+    Fetched files are kept for the next time in ``cache``, if there is one. ``option`` is what users call
+    ``source_builds``.
     ``home`` is an empty directory, so that no settings, logins or packages of an account's own have an effect.
     """
     interpreter = os.path.join(path, "bin", "python")

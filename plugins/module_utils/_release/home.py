@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The home of an app on a host: its paths, which release is live, and what happened before.
 
-Of two slots one is live. nginx goes to the socket of slot ``b`` while the marker exists, else to that of slot ``a``:
-making or removing one file is the whole switch. The links ``current`` and ``current.sock`` follow it.
+Of two slots one is live. nginx goes to the socket of slot ``b`` while the marker exists, else to that of slot ``a``.
+So the whole switch is to make or remove one file. The links ``current`` and ``current.sock`` follow it.
 """
 
 from __future__ import annotations

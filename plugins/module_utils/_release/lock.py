@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may release an app on a host at the moment: the lock of a whole run, and the mutex of one change.
+"""The right to release an app on a host at the moment: the lock of a whole run, and the mutex of one change.
 
 A run's lock expires after ``wsgi_lock_seconds``, which roles/wsgi/defaults/main.yml sets; a lock that was put there by
 hand does not.

@@ -32,7 +32,7 @@ LOCK_OPTIONS = {
 
 
 class Operation:
-    """What a module does to one app; C(run) does it, C(preview) tells in check mode what would be done."""
+    """The work of a module on one app; C(run) does it, C(preview) tells in check mode what would be done."""
 
     def __init__(self, name: str, params: dict[str, Any]):
         self.params = params
@@ -128,7 +128,7 @@ class Switch(Operation):
         withdraw: bool = False,
         **more: Any,
     ) -> dict[str, Any]:
-        """Activate to the end, whatever becomes of the connection; withdraw the release before, when asked."""
+        """Activate to the end, even if the connection breaks; bar the previous release from rollbacks, if asked."""
         return detached(
             f"release-{self.home.name}", lambda: self._go_live(action, release, staged_beside, withdraw, **more)
         )

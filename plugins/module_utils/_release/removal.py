@@ -40,7 +40,7 @@ class RemovalError(Exception):
 
 
 class Removal:
-    """What is, or in check mode would be, removed and kept."""
+    """The things that are, or in check mode would be, removed and kept."""
 
     def __init__(self, module: AnsibleModule, notes: change_record.ChangeRecord, data_kept: bool):
         self.module = module

@@ -173,7 +173,7 @@ class Staging:
     def opened(self, user: str) -> Iterator[dict[str, str]]:
         """Let a hook of the app's user write into the code, assets for example.
 
-        It gets a copy mounted over the code, which the live app, the same user, does not see; the result is copied
+        It gets a copy mounted over the code, which the live app, the same user, does not see. The result is copied
         into new files of root's, so nobody who holds one open can change the release.
         """
         if user != self.app["user"]:
@@ -203,10 +203,10 @@ class Staging:
     def _install(self, python: str) -> None:
         """Install the server's and the app's packages, then the app itself when it is a wheel.
 
-        Packages run code, those of a wheel as well once a Python starts beside them. So the build user sees nothing but
-        this environment, a cache of this app alone, and a copy of the code where packages are built from it; it makes
-        nothing else meanwhile, and the environment is copied into new files of root's. Its home is new each time,
-        because an earlier build could leave settings there that change what is installed.
+        Packages run code, those of a wheel as well once a Python starts beside them. So the build user sees only this
+        environment, a cache of this app, and a copy of the code if packages are built from it. It makes nothing else
+        meanwhile, and the environment is copied into new files of root's. Its home is new each time, because an
+        earlier build could leave settings there that change what is installed.
         """
         app = self.app
         uv, builds = self._installer(), app["python"]["source_builds_enabled"]

@@ -53,14 +53,14 @@ def _program_problems(programs: list[dict[str, Any]]) -> Iterator[str]:
             yield f"programs has the name {program['name']!r}; it must be {FORMS['name'][1]}"
         if found := _SUPERVISOR_VALUES.search(program["command"]):
             yield (
-                f"programs: command of {program['name']} is {program['command']!r}; {found[0]} is a value of "
-                "supervisord's own configuration, which nothing replaces here: write its value, or a variable such as "
-                "$APP_NAME"
+                f"programs: command of {program['name']} is {program['command']!r}. {found[0]} is a value of "
+                "supervisord's own configuration, which nothing replaces here. Write its value, or a variable such as "
+                "$APP_NAME."
             )
         elif re.search(r"(^|\s)[;#]|%\(here\)s", program["command"]):
             yield (
-                f"programs: command of {program['name']} is {program['command']!r}; supervisord takes a ; or # at its "
-                "start or after a space for a comment, and %(here)s for a place: put it into a script"
+                f"programs: command of {program['name']} is {program['command']!r}. supervisord takes a ; or # at its "
+                "start or after a space for a comment, and %(here)s for a directory. Put the command into a script."
             )
         else:
             yield from _syntax_problems("programs", program)
@@ -85,13 +85,13 @@ def _syntax_problems(where: str, item: Mapping[str, Any]) -> Iterator[str]:
     shells = list(filter(shutil.which, ("sh", "bash")))  # a host's sh may be either
     if shells and not any(_can_read(shell, item["command"]) for shell in shells):
         yield (
-            f"{where}: command of {item['name']} is {item['command']!r}, which a shell cannot read; a quote, a bracket "
-            "or a word after an operator is missing or too much"
+            f"{where}: command of {item['name']} is {item['command']!r}, which a shell cannot read. A quote, a bracket "
+            "or a word after an operator is missing or too much. Correct the command."
         )
 
 
 @functools.cache
 def _can_read(shell: str, command: str) -> bool:
-    """Tell whether the syntax of a line is right; what the shell says is not shown, for it may quote a secret."""
+    """Tell whether the syntax of a line is right; the shell's message is not shown, because it may quote a secret."""
     line = command.encode(errors="replace")
     return not subprocess.run([shell, "-n"], input=line, capture_output=True, check=False).returncode

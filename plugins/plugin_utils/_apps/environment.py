@@ -151,7 +151,7 @@ def environment_problems(environment: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _refused(environment: Mapping[Any, Any]) -> Iterator[str]:
-    """Find variables that would change more than the app; no value is shown, for it may be secret."""
+    """Find variables that would change more than the app; no value is shown, because it may be secret."""
     for name in map(str, environment):
         for refused in REFUSED:
             if refused.has(name):

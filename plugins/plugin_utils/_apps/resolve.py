@@ -72,7 +72,7 @@ def examine(
 
 
 def _outdated(app: Mapping[str, Any]) -> list[str]:
-    """Say what to use in place of settings of the server that guides of former years have."""
+    """Say what to use in place of settings of the server that older tutorials have."""
     server = app.get("server")
     if not isinstance(server, Mapping):
         return []

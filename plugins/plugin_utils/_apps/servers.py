@@ -36,7 +36,7 @@ def servers() -> Servers:
 
 @dataclass(frozen=True, eq=False)
 class Servers:
-    """What the table says."""
+    """The contents of the table."""
 
     options: Mapping[str, Mapping[str, Any]]
     wheels: Mapping[str, Any]

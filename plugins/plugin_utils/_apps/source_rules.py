@@ -84,8 +84,8 @@ def _wheel_problems(packed: Mapping[str, Any]) -> Iterator[str]:
         wheel_version(file_name(packed))
     except ValueError as error:
         yield (
-            f"source.wheel.{place} ends in {file_name(packed)!r}, which is no wheel that a host can install: {error}; "
-            "a wheel keeps the name that it was built with, such as hello_flask-1.2-py3-none-any.whl"
+            f"source.wheel.{place} ends in {file_name(packed)!r}, which is no wheel that a host can install: {error}. "
+            "Give the wheel the name that it was built with, such as hello_flask-1.2-py3-none-any.whl."
         )
 
 
@@ -112,7 +112,7 @@ def _empty_problems(place: str, value: Any) -> Iterator[str]:
 
 
 def number_problems(git: Mapping[str, Any]) -> Iterator[str]:
-    """Find a version that is no text in the description, for it may have lost zeros before anybody reads it."""
+    """Find a version that is a number in the description, because it may have lost zeros before it is read."""
     version = plain(git.get("version"))
     if isinstance(version, (int, float)):
         yield (

@@ -82,7 +82,7 @@ _REQUIREMENTS = re.compile(
 
 
 class Tree:
-    """What is brought to a host, as it was when the run first asked for it."""
+    """The files that are brought to a host, as they were when the run first asked for them."""
 
     def __init__(self, place: str):
         with open(os.path.join(place, "about.json"), encoding="utf-8") as stream:
@@ -450,7 +450,7 @@ def _refuse_submodules(modes: dict[str, str], where: str) -> None:
     if names := sorted(name for name, mode in modes.items() if mode == SUBMODULE):
         raise AnsibleError(
             f"{where} has the submodule {', '.join(names)}, whose files git keeps elsewhere. Name what the app needs "
-            "of it in the requirements, or check it out with `git submodule update --init --recursive` and give an "
+            "of it in the requirements. Or check it out with `git submodule update --init --recursive`, and give an "
             "archive of that directory, or a wheel, as the source."
         )
 

@@ -33,7 +33,7 @@ _NAME = r"[^\s,]+"
 
 
 class _Wanted(NamedTuple):
-    """What the value of a word must be: each part of a list, or the whole."""
+    """The form that the value of a word must have: each part of a list, or the whole."""
 
     pattern: str
     said: str
@@ -65,7 +65,7 @@ _TEMPLATE = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
 
 
 class Run:
-    """What a command line runs: playbooks of ours, and those of others."""
+    """The playbooks that a command line runs: ours, and those of others."""
 
     def __init__(self, playbooks: Iterable[str]):
         self.ours: set[str] = set()

@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the actions for releases have in common: the host learns who does it, and in which run."""
+"""The common part of the actions for releases: the host learns who does it, and in which run."""
 
 from __future__ import annotations
 

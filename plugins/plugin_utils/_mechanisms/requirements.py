@@ -33,7 +33,7 @@ ALLOWED, BUILDS, REFUSED = "allowed", "builds", "refused"
 
 
 class Rule(NamedTuple):
-    """What becomes of one kind of line; docs/sources.md has the same table."""
+    """The decision about one kind of line; docs/sources.md has the same table."""
 
     example: str
     decision: str
@@ -202,7 +202,7 @@ class Entry:
 
 @dataclass
 class Requirements:
-    """What a file and those that it names want, all lines decided."""
+    """The requirements of a file and of those that it names, all lines decided."""
 
     requirements: list[Entry] = field(default_factory=list)
     constraints: list[Entry] = field(default_factory=list)
@@ -349,7 +349,7 @@ class Reader:
         elif "poetry" in tools and "dependencies" not in project:
             self._problem(name, f"its dependencies are Poetry's. `{OTHER_FORMATS['poetry.lock']}` writes them.")
         elif "dependencies" not in project and "flit" in tools:
-            self._problem(name, "its dependencies are in tool.flit, flit's former place. Move them to project.")
+            self._problem(name, "its dependencies are in tool.flit, as for older flit. Move them to project.")
         elif "dependencies" not in project:
             self._problem(name, "it has no project.dependencies. Add them, or name a requirements file.")
         elif not _is_list_of_texts(project["dependencies"]):

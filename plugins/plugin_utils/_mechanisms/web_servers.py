@@ -31,7 +31,7 @@ class Layout(NamedTuple):
 
 
 class WebServer:
-    """What both web servers have in common; each says where its files are and how it speaks of them."""
+    """The common part of both web servers; each says where its files are and how it speaks of them."""
 
     template: str
     # The first line of what belongs to a location; NAMES is in the place of names.
