@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the figures of a benchmark mean, in sentences: its goals, and the answer."""
+"""The meaning of a benchmark's figures, in sentences: its goals, and the answer."""
 
 from __future__ import annotations
 

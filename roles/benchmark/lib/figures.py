@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the runs of a benchmark say in numbers: cells, their medians, curves with their knees."""
+"""The figures of a benchmark's runs: cells, their medians, curves with their knees."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Spread(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What the rounds of a cell have in common."""
+    """The key that the rounds of a cell share."""
 
     subject: str
     access: str
@@ -231,7 +231,7 @@ class Curve:
 
 
 class Claim(NamedTuple):
-    """What a tutorial says of itself, and what came of it here."""
+    """The claim of a tutorial, and the figure measured here."""
 
     tutorial: str
     what: str

@@ -23,7 +23,7 @@ ENTRYPOINTS = {"wsgi": "benchmark_app:app", "asgi": "benchmark_asgi:app", "torna
 
 
 class PlanError(Exception):
-    """What is wanted cannot be measured."""
+    """The benchmark cannot be run as wanted."""
 
 
 @dataclass(frozen=True)

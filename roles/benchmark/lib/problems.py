@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a benchmark lacks, or says in two ways."""
+"""The problems of a benchmark's report: missing figures, and statements that differ."""
 
 from __future__ import annotations
 

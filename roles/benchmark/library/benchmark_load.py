@@ -18,7 +18,7 @@ options:
     choices: [wrk, ab, siege, pool]
     required: true
   url:
-    description: What is asked for.
+    description: The URL that is requested.
     type: str
     required: true
   host:

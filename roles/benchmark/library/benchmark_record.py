@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: benchmark_record
 short_description: Keep what a benchmark measures
 description:
-  - Adds to C(runs.jsonl) in a directory of the controller, so that an interrupted benchmark keeps what it has; and
-    makes C(benchmark.json) of it at the end, which C(benchmark_report) reads.
+  - Adds to C(runs.jsonl) in a directory of the controller, so that an interrupted benchmark keeps what it has.
+  - At the end it makes C(benchmark.json) of it, which C(benchmark_report) reads.
 options:
   path:
     description: The directory; made when missing.
@@ -20,7 +20,7 @@ options:
     description: One measurement.
     type: dict
   missing:
-    description: What could not be measured, C(subject) and C(why).
+    description: A subject that could not be measured, as C(subject) and C(why).
     type: dict
   document:
     description: All that the document has besides the measurements.

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: benchmark_subject
 short_description: Run one subject of a benchmark, and count what it uses
 description:
-  - A subject is an app of this collection, whose program is started alone, or commands in systemd units of their own,
-    which run as users without any rights, but with an app's sockets. Afterwards its program is stopped again.
+  - A subject is an app of this collection, whose program is started alone, or commands in systemd units of their own.
+    These run as users without any rights, but with an app's sockets. Afterwards its program is stopped again.
 options:
   state:
     description: >-
@@ -39,7 +39,7 @@ options:
     default: []
     suboptions:
       name:
-        description: What to call it; the unit's name begins with C(baremetal-benchmark-).
+        description: Its name; that of the unit begins with C(baremetal-benchmark-).
         type: str
         required: true
       command:
@@ -48,7 +48,7 @@ options:
         elements: str
         required: true
       group:
-        description: What its use counts for, the server's or the proxy's.
+        description: The group that its use counts for, the server's or the proxy's.
         type: str
         choices: [server, proxy]
         default: server
@@ -69,7 +69,7 @@ options:
     type: str
     default: ""
   protocol:
-    description: What they speak there.
+    description: The protocol that they speak there.
     type: str
     choices: [http, uwsgi]
     default: http
@@ -154,7 +154,7 @@ class SubjectError(Exception):
 
 
 class Subject:
-    """What is measured, with what is in front of it."""
+    """The server that is measured, with the proxy in front of it."""
 
     def __init__(self, module: AnsibleModule):
         self.module = module

@@ -119,7 +119,7 @@ class ControlGroups:
         return os.path.join(self.unit, f"{program}:{process}:{number}")
 
     def enter(self, program: str, process: str, seconds: float) -> None:
-        """Let this process, a new one of supervisord, begin in a group of its own, when the former one is empty."""
+        """Let this process, a new one of supervisord, begin in a group of its own, when the previous one is empty."""
         deadline = time.monotonic() + seconds + LEEWAY_SECONDS
         for former in glob.glob(f"{glob.escape(self.of(program, process, 0)[:-1])}*"):
             while members(former) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What the tutorials measure, as a WSGI application; ``/mixed`` waits and computes."""
+"""The work that the tutorials measure, as a WSGI application; ``/mixed`` waits and computes."""
 
 import time
 

@@ -36,7 +36,7 @@ def load(entrypoint: str) -> Any:
 
 
 def settle(environ: dict[str, Any]) -> None:
-    """Let a WSGI environment tell of the visitor's request instead of the web server's."""
+    """Let a WSGI environment tell of the client's request instead of the web server's."""
     # Spelled like this it came as a header, which some servers take for a variable, and others do not.
     environ.pop("HTTP_SCRIPT_NAME", None)
     prefix = environ.get("HTTP_X_FORWARDED_PREFIX", "")
@@ -93,7 +93,7 @@ def asgi(app: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tornado(app: Any) -> Any:
-    """Let a Tornado application see the visitor's request; not every server of it can, and X-Scheme is a visitor's."""
+    """Let a Tornado application see the client's request; not every server of it can, and X-Scheme is a client's."""
     find = app.find_handler
 
     def find_handler(request: Any, **keywords: Any) -> Any:

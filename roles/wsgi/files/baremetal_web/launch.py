@@ -1,7 +1,7 @@
 # Copyright (c) The baremetal.web authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the launchers share: the options, the socket, and processes that serve it together."""
+"""The common part of the launchers: the options, the socket, and processes that serve it together."""
 
 from __future__ import annotations
 
