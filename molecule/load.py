@@ -2,7 +2,7 @@
 
 ``load.py SPEC``; SPEC is JSON: {"targets": {name: URL}, "seconds": 60, "most": 100000, "rate": 0, "stop": path,
 "connections": {kind: number}}. It ends after `seconds`, after about `most` requests, or as soon as the file `stop` is
-there; it fails when it is told of a `stop` and ends before. That file may tell which releases were live, one after the
+there. It fails when it is told of a `stop` and ends before. That file may tell which releases were live, one after the
 other: {name: [release, …]}. `rate` is in requests per second and connection, 0 for as fast as possible; slow requests
 follow each other at once.
 """
@@ -105,8 +105,8 @@ def first_seen(requests: list[Request]) -> list[str]:
 def back(requests: list[Request], live: list[str]) -> list[str]:
     """Find the requests that were answered by a release that was over when they began, or that was never live.
 
-    Each request belongs to one turn of `live`: the first of its release that is not before the turn of any request that
-    had ended when it began. Where there is no such turn, an older release answered after a newer one.
+    Each request belongs to one turn of `live`. That is the first turn of its release that is not before the turn of any
+    request that had ended when it began. Without such a turn, an older release answered after a newer one.
     """
     found = []
     ended = sorted((request for request in requests if request.release), key=lambda request: request.end)

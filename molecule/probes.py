@@ -43,7 +43,7 @@ print(json.dumps(answer))
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back over HTTP; status 0 and the error's name when nothing did."""
+    """The answer over HTTP; status 0 and the error's name when there was none."""
 
     status: int
     headers: dict[str, str]

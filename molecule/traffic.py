@@ -50,7 +50,7 @@ class Target:
 
 @dataclass
 class Judgement:
-    """What the generator found; there once its block is over."""
+    """The findings of the generator; there once its block is over."""
 
     found: dict[str, Any] = field(default_factory=dict)
 

@@ -80,7 +80,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a check."""
+    """The result of a check."""
 
     check: Check
     passed: bool

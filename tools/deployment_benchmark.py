@@ -1,7 +1,7 @@
 """Measure deployments: seconds, tasks and the controller's CPU seconds, on fleets that it makes and removes.
 
 ``python -m tools.deployment_benchmark [--hosts 1,4] [--cases noop,deploy] [--rounds 3]``; timings never make it fail,
-runs that fail do. What each fleet gave is written before the next one is made.
+runs that fail do. The figures of each fleet are written before the next one is made.
 """
 
 import argparse
@@ -325,7 +325,7 @@ def report(data: dict[str, Any], runs: list[Run]) -> str:
         lines += [f"## Nothing to do, {size} {'host' if size == 1 else 'hosts'}: the slowest tasks"]
         lines += table(("role", "task", "seconds", "CPU seconds"), tasks[:15])
     if broken := [run for run in runs if run.status != "ok"]:
-        lines += ["## What failed", *table(("what", "hosts", "status"), [(r.case, r.hosts, r.status) for r in broken])]
+        lines += ["## Failed runs", *table(("what", "hosts", "status"), [(r.case, r.hosts, r.status) for r in broken])]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -385,7 +385,7 @@ def main(argv: list[str] | None = None) -> int:
                         data["unfinished"].remove(size)
                 finally:
                     runs += bench.runs
-                    # A fleet that cannot be made takes nothing of what the others gave, nor of former results.
+                    # A fleet that cannot be made takes nothing of what the others gave, nor of earlier results.
                     if runs:
                         text = keep(options.output, data, runs)
     except FleetError as error:

@@ -1,4 +1,4 @@
-"""What came of each scenario on each platform: a table for people, Markdown and JSON for others."""
+"""The result of each scenario on each platform: a table for people, Markdown and JSON for others."""
 
 import json
 import re
@@ -29,7 +29,7 @@ WORST = (FAILED, NOT_RUN, PASSED)
 
 @dataclass
 class Scenario:
-    """What is known of one scenario: its hosts with their platforms, then what came of it."""
+    """The facts of one scenario: its hosts with their platforms, then its result."""
 
     platforms: dict[str, str]
     seconds: float = 0

@@ -1,7 +1,7 @@
 """Write a stand-in for a conda installer: ``python3 conda_stand_in.py FILE [NAME]``.
 
 No real installer can be had where the tests run. This one takes the same options (-b, -u, -p PREFIX) and lays down a
-small ``conda``, whose environments are real Pythons: copies of those that the host has in /usr, with their libraries.
+small ``conda``. Its environments are real Pythons: copies of those that the host has in /usr, with their libraries.
 """
 
 import base64

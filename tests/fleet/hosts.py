@@ -22,7 +22,7 @@ ENROL = images.SOURCE / "enrol.sh"
 
 @dataclass(frozen=True)
 class Container:
-    """What podman knows about a host's container."""
+    """The facts that podman has about a host's container."""
 
     name: str
     host: str
@@ -39,7 +39,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to happen to a host."""
+    """The steps that a host needs."""
 
     host: Host
     action: str

@@ -1,4 +1,4 @@
-"""What every part of the tool does: say, run a command, refuse with one sentence."""
+"""The common actions of the tool's parts: say, run a command, refuse with one sentence."""
 
 import contextlib
 import fcntl

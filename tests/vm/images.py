@@ -37,7 +37,7 @@ rm -f /etc/ssh/ssh_host_*
 
 @dataclass(frozen=True)
 class Identity:
-    """Who may log in, and how the machine proves that it is the one that was started."""
+    """The login that is allowed, and the proof that the machine is the one that was started."""
 
     name: str
     authorized_key: str
@@ -46,7 +46,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Disk:
-    """What the machine starts from: a disk to write to, and how it boots when it cannot do so itself."""
+    """The start of the machine: a disk to write to, and how it boots when it cannot do so itself."""
 
     kind: str
     path: Path

@@ -96,7 +96,7 @@ def count(name: str, text: str) -> int:
 
 
 def redis_url(text: str) -> str:
-    """Return the address of a Redis if it can be one; an error does not repeat it, for it may hold the password."""
+    """Return the address of a Redis if it can be one; an error does not repeat it, because it may hold the password."""
     try:
         parts = urlsplit(text)
         if parts.scheme == "unix":

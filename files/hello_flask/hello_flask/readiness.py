@@ -19,7 +19,7 @@ class Check:
 
 
 class Readiness:
-    """What the application depends on. Add to it with ``app.extensions["readiness"].add(name, passes)``."""
+    """The services that the application needs. Add one with ``app.extensions["readiness"].add(name, passes)``."""
 
     def __init__(self, time_limit: float = 2.0) -> None:
         self.time_limit = time_limit

@@ -15,7 +15,7 @@ FORWARDED = {
 
 
 def seen(app: Flask) -> dict[str, str]:
-    """What the application sees of a forwarded request."""
+    """The parts of a forwarded request that the application sees."""
     app.add_url_rule("/seen", view_func=lambda: {"client": request.remote_addr, "root": request.url_root})
     return app.test_client().get("/seen", headers=FORWARDED).json
 

@@ -1,4 +1,4 @@
-"""What users install, used as they use it."""
+"""The artifact that users install, used as they use it."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a release, the one before goes on answering, and one message says what is wrong."""
+"""If a release is bad in any way, the previous one goes on answering, and one message says what is wrong."""
 
 import re
 import shutil

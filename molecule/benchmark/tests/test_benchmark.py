@@ -23,7 +23,7 @@ STAYS = (
 
 @pytest.fixture(scope="session")
 def results() -> Path:
-    # Those of former runs are beside it; their names have the time.
+    # Those of earlier runs are beside it; their names have the time.
     return max((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "results").iterdir())
 
 

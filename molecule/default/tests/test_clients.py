@@ -1,4 +1,4 @@
-"""What clients get."""
+"""The answers that clients get."""
 
 import json
 

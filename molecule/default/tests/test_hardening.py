@@ -1,4 +1,4 @@
-"""What strangers, and the apps themselves, cannot do."""
+"""The limits of strangers, and of the apps themselves."""
 
 import pytest
 from testinfra.host import Host

@@ -1,4 +1,4 @@
-"""What operators find when they log in, and when they run Ansible."""
+"""The hosts as operators find them when they log in, and when they run Ansible."""
 
 import json
 import re

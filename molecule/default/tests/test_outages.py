@@ -1,4 +1,4 @@
-"""What happens when something stops or dies."""
+"""The hosts after a service or process has stopped or died."""
 
 from testinfra.host import Host
 

@@ -1,4 +1,4 @@
-"""What was there before us goes on; what cannot stand beside it is refused."""
+"""Services that were there before us go on; an app that cannot stand beside them is refused."""
 
 from collections.abc import Iterator
 from typing import Any

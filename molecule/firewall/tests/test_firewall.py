@@ -1,4 +1,4 @@
-"""What a neighbour reaches through the firewall; the operator opened 8070 for good and 8071 until the next reload."""
+"""The ports that a neighbour reaches; the operator opened 8070 for good and 8071 until the next reload."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def sites(*ports: int) -> list[dict[str, Any]]:
 
 
 def entries(host: Host) -> list[str]:
-    """Return the firewalls' files that know of us; firewalld keeps the former state of each beside it."""
+    """Return the firewalls' files that know of us; firewalld keeps the previous state of each beside it."""
     return host.run("grep -rl --exclude='*.old' baremetal-web /etc/firewalld /etc/ufw").stdout.split()
 
 

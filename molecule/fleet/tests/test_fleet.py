@@ -87,7 +87,7 @@ def changed(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def fleet(connect: Callable[[str], Host]) -> Fleet:
-    """The hosts, whatever a former run has left on them."""
+    """The hosts, whatever an earlier run has left on them."""
     found = Fleet(connect)
     run("unlock", app="shop")
     return found

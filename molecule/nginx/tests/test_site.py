@@ -1,4 +1,4 @@
-"""What the role nginx does without the other roles."""
+"""The role nginx without the other roles."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What hosts without a network are and are not like."""
+"""Hosts without a network, and how they differ from others."""
 
 import json
 import shutil

@@ -15,7 +15,7 @@ from probes import INVENTORY, App, apps, assert_refused, fetch, limit, play
 IDENTITY = ("/usr/lib/os-release", "/etc/debian_version", "/etc/redhat-release", "/etc/centos-release")
 LIVE = "/etc/nginx /etc/supervisord /etc/profile.d /etc/sysusers.d /srv/wsgi"
 
-# Former releases that are still warm would end by themselves in the middle of a test.
+# Standby releases that are still warm would end by themselves in the middle of a test.
 END_FORMER = """
 for timer in $(systemctl list-units --plain --no-legend 'baremetal-web-retire-*.timer' | cut -d ' ' -f 1); do
     systemctl start ${timer%.timer}.service

@@ -1,4 +1,4 @@
-"""What happens to one app must not be felt by another."""
+"""A change of one app must not be felt by another."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the role supervisor does without the other roles."""
+"""The role supervisor without the other roles."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is installed is upgraded, and clients of the load balancer in front do not notice."""
+"""Installed packages are upgraded, and clients of the load balancer in front do not notice."""
 
 import http.client
 import re
