@@ -185,8 +185,8 @@ class ActionModule(UploadingAction):
         after += [f"environment {change}" for change in before["environment_names"]]
         after += [f"hook {kind}: {hook['name']}" for kind, hooks in app["hooks"].items() for hook in hooks]
         shown = {"before_header": name, "after_header": name}
-        former = lines(before["current"], before["current_version"])
-        return {**shown, "before": "\n".join([*former, ""]), "after": "\n".join([*after, ""])}
+        previous = lines(before["current"], before["current_version"])
+        return {**shown, "before": "\n".join([*previous, ""]), "after": "\n".join([*after, ""])}
 
     def _requirements(self, app: dict[str, Any], tree: Tree, *, offline: bool) -> dict[str, str]:
         """Return the files that hosts install from, all lines decided."""

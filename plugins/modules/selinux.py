@@ -197,15 +197,15 @@ def main() -> None:
         text = compose(policy, module.params)
     except SELinuxError as error:
         module.fail_json(msg=str(error))
-    former = policy.module(name)
-    if text != former and not module.check_mode:
+    previous = policy.module(name)
+    if text != previous and not module.check_mode:
         install(module, name, text)
     restored = restore(module, module.params["restore"])
     header = f"policy module {name}"
-    diff = [{"before_header": header, "after_header": header, "before": former, "after": text}] * (text != former)
+    diff = [{"before_header": header, "after_header": header, "before": previous, "after": text}] * (text != previous)
     diff += [{"prepared": "".join(f"{line}\n" for line in restored)}] * bool(restored)
     rules = [line for line in text.splitlines() if line.startswith("(")]
-    module.exit_json(changed=text != former or bool(restored), rules=rules, restored=restored, diff=diff)
+    module.exit_json(changed=text != previous or bool(restored), rules=rules, restored=restored, diff=diff)
 
 
 if __name__ == "__main__":

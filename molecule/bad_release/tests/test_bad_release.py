@@ -187,10 +187,10 @@ def test_a_release_that_failed_is_kept_for_a_look_when_asked_for_and_never_goes_
     code, output = converge(described)
     assert code == 2
     check(BAD["fails its probe"], output, hosts)
-    for host, former in zip(hosts, before, strict=True):
+    for host, earlier in zip(hosts, before, strict=True):
         (release, _, _), kept = complaints(output)[name(host)], state(host, "stamped")
-        assert set(kept.pop("releases").split()) == {*former.pop("releases").split(), release}
-        assert kept == former
+        assert set(kept.pop("releases").split()) == {*earlier.pop("releases").split(), release}
+        assert kept == earlier
         answer = ask(name(host), "release_rollback", name="stamped", to=release)[name(host)]
         assert "was never healthy" in answer["msg"]
 

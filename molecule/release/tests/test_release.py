@@ -63,16 +63,16 @@ def built(host: Host) -> float:
 def test_a_changed_number_of_workers_is_a_release_and_going_back_needs_no_build(
     hosts: list[Host], client: Host
 ) -> None:
-    former = [(HELLO.release(host), built(host)) for host in hosts]
+    before = [(HELLO.release(host), built(host)) for host in hosts]
     converge(hosts, changed(server={"workers": "3"}))
-    for host, (release, _) in zip(hosts, former, strict=True):
+    for host, (release, _) in zip(hosts, before, strict=True):
         assert HELLO.release(host) != release
         assert len(HELLO.workers(host)) == 3
         # The standby one goes on for a while beside it.
         assert programs(host, HELLO) == sorted([f"hello-{release}", HELLO.program(host)])
         assert HELLO.answers(host, client)
     converge(hosts, apps())
-    assert [(HELLO.release(host), built(host)) for host in hosts] == former
+    assert [(HELLO.release(host), built(host)) for host in hosts] == before
     assert all(HELLO.answers(host, client) for host in hosts)
 
 

@@ -156,8 +156,8 @@ def _checked(members: Iterable[Member], bounds: Bounds) -> list[Member]:
         if member.kind == HARD_LINK:  # becomes a copy
             member = member._replace(size=sizes.get(_plain(member.target), 0))
         bounds.take(member.name, member.size)
-        former = kinds.get(member.name)
-        if former and (former, member.kind) != (DIRECTORY, DIRECTORY):
+        previous = kinds.get(member.name)
+        if previous and (previous, member.kind) != (DIRECTORY, DIRECTORY):
             raise ArchiveError(f"it has {member.name!r} twice, so nobody knows which one counts. Make it anew.")
         if member.kind in (LINK, HARD_LINK):
             _check_link(member, kinds)

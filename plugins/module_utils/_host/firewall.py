@@ -136,11 +136,11 @@ class Firewalld(Firewall):
         return by_service == ports or (not by_service and ports <= by_rule)
 
     def open(self, ports: set[int]) -> None:
-        zone, former = self._zone(), self.saved()
+        zone, previous = self._zone(), self.saved()
         if self.name not in self._services():
             self.ask("--permanent", f"--new-service={self.name}")
         # firewall-cmd takes either kind of change at a time.
-        for option, changed in (("--add-port", ports - former), ("--remove-port", former - ports)):
+        for option, changed in (("--add-port", ports - previous), ("--remove-port", previous - ports)):
             if changed:
                 changes = [f"{option}={port}/tcp" for port in sorted(changed)]
                 self.ask("--permanent", f"--service={self.name}", *changes)
@@ -150,13 +150,13 @@ class Firewalld(Firewall):
         if by_service != ports:
             for port in sorted(ports - by_rule):
                 self.ask(f"--zone={zone}", f"--add-rich-rule={_rule(port)}")
-            self._forget_now(zone, former | by_service, ports)
+            self._forget_now(zone, previous | by_service, ports)
 
-    def _forget_now(self, zone: str, former: set[int], kept: set[int]) -> None:
+    def _forget_now(self, zone: str, previous: set[int], kept: set[int]) -> None:
         """Close previous ports in the running firewall, except those that are kept or of another service of ours."""
         by_service, by_rule = self._now(zone)
         others = {port for name, ports in self._services().items() if name != self.name for port in ports}
-        for port in sorted(former & by_rule - kept - others):
+        for port in sorted(previous & by_rule - kept - others):
             self.ask(f"--zone={zone}", f"--remove-rich-rule={_rule(port)}")
         if by_service:
             self.ask(f"--zone={zone}", f"--remove-service={self.name}")
@@ -169,13 +169,13 @@ class Firewalld(Firewall):
             self.ask(*arguments, program="firewall-offline-cmd")
 
     def close(self) -> None:
-        former, zones, running = self.saved(), self._zones(), self.running
+        previous, zones, running = self.saved(), self._zones(), self.running
         for zone in zones:
             option = "--remove-service" if running else "--remove-service-from-zone"
             self._save(running, f"--zone={zone}", f"{option}={self.name}")
         self._save(running, f"--delete-service={self.name}")
         for zone in {*zones, self._zone()} if running else ():
-            self._forget_now(zone, former, set())
+            self._forget_now(zone, previous, set())
         # What firewalld keeps of a service that was deleted.
         with suppress(FileNotFoundError):
             os.unlink(self.path("etc/firewalld/services", f"{self.name}.xml.old"))

@@ -121,11 +121,11 @@ class ControlGroups:
     def enter(self, program: str, process: str, seconds: float) -> None:
         """Let this process, a new one of supervisord, begin in a group of its own, when the previous one is empty."""
         deadline = time.monotonic() + seconds + LEEWAY_SECONDS
-        for former in glob.glob(f"{glob.escape(self.of(program, process, 0)[:-1])}*"):
-            while members(former) and time.monotonic() < deadline:
+        for previous in glob.glob(f"{glob.escape(self.of(program, process, 0)[:-1])}*"):
+            while members(previous) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
-            kill(former)
-            remove(former)
+            kill(previous)
+            remove(previous)
         group = self.of(program, process, os.getpid())
         os.mkdir(group)
         write(f"{group}/cgroup.procs", os.getpid())

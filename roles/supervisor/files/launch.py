@@ -39,9 +39,9 @@ def listen_at(path: str, uid: int) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
     with socket.socket(socket.AF_UNIX) as bound:
-        former = os.umask(0o177)
+        previous = os.umask(0o177)
         bound.bind(path)
-        os.umask(former)
+        os.umask(previous)
         if os.geteuid() == 0:
             os.chown(path, uid, os.stat(os.path.dirname(path)).st_gid)
         os.chmod(path, 0o660)
