@@ -345,7 +345,7 @@ def test_a_migration_is_for_the_whole_fleet_and_any_other_hook_for_each_host(des
         ({"command": ""}, "command of mailer is ''"),
         ({"command": "a\nb"}, "command of mailer is 'a\\nb'"),
         *(
-            ({"command": command}, f"command of mailer is {command!r}; supervisord")
+            ({"command": command}, f"command of mailer is {command!r}. supervisord")
             for command in ("a ; b", "a # b", ";a", "# a", "a %(here)s")
         ),
         ({"number": 0}, "number of mailer is 0"),
