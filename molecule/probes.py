@@ -157,13 +157,18 @@ def eventually(question: Callable[[], T], seconds: float = 60) -> T:
 
 
 def play(
-    playbook: str, *arguments: str, inventory: Path = INVENTORY, callback: str = "default", **variables: Any
+    playbook: str,
+    *arguments: str,
+    inventory: Path = INVENTORY,
+    callback: str = "default",
+    project: Path = PROJECT,
+    **variables: Any,
 ) -> tuple[int, str]:
-    """Run a playbook of the project on the fleet; return its exit status and what it printed, in one line."""
-    told = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    """Run a playbook of this or another version on the fleet; return its exit status and its output, in one line."""
+    told = {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
     done = subprocess.run(
         ["ansible-playbook", playbook, f"--inventory={inventory}", *arguments, f"--extra-vars={json.dumps(variables)}"],
-        cwd=PROJECT,
+        cwd=project,
         env={**os.environ, **told, "ANSIBLE_STDOUT_CALLBACK": callback},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

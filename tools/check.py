@@ -57,6 +57,7 @@ SCENARIOS = (
     "managers",
     "redis",
     "third_party",
+    "earlier_version",
     "benchmark",
 )
 # The first row is the longest, so a third one would only take time from it.

@@ -48,6 +48,11 @@ def test_ci_runs_no_stand_in() -> None:
         assert {images.choose(platform, environment).kind for platform in line.split()} == {"real"}
 
 
+def test_ci_fetches_the_history_that_a_scenario_needs() -> None:
+    (checkout,) = [step for step in scenarios()["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkout["with"]["fetch-depth"] == 0
+
+
 def locked_cores() -> dict[str, str]:
     """Return the ansible-core that the development lock has, for Python 3.11 and for later ones."""
     found = re.findall(r"^ansible-core==(\d+\.\d+)\S* ; python_full_version (<|>=)", LOCK.read_text(), re.MULTILINE)
