@@ -253,6 +253,7 @@ def main(arguments: list[str]) -> int:
     ]
     if runs:
         print(f"\n=== platforms and scenarios\n{matrix.text(runs)}")
+        print(f"\n=== where the time went\n{matrix.profile(runs)}")
     if runs and not name:
         matrix.save(runs)
     print(f"\nprocessors: busy for {100 * busy / max(total, 1):.0f} % of the time")

@@ -32,9 +32,14 @@ class Scenario:
     """The facts of one scenario: its hosts with their platforms, then its result."""
 
     platforms: dict[str, str]
-    seconds: float = 0
+    actions: dict[str, float] = field(default_factory=dict)
     verified: bool = False
     failed: set[str] = field(default_factory=set)
+
+    @property
+    def seconds(self) -> float:
+        """How long all its actions took."""
+        return sum(self.actions.values())
 
     def result(self, platform: str) -> str:
         """Say what the scenario means for a platform."""
@@ -65,7 +70,8 @@ class Progress:
             if not match["state"]:
                 self._running, self._since, self._blamed = match["scenario"], self.clock(), set()
                 return
-            scenario.seconds += self.clock() - self._since
+            took = self.clock() - self._since
+            scenario.actions[match["action"]] = scenario.actions.get(match["action"], 0) + took
             self._running = ""
             # The tests go on to the other hosts when they fail on one.
             scenario.verified |= match["action"] == "verify"
@@ -155,6 +161,22 @@ def rows(runs: list[Run]) -> list[list[str]]:
 def text(runs: list[Run]) -> str:
     """Lay the table out for a terminal."""
     return "\n".join([*columns(rows(runs)), "", *(summary(run) for run in runs)])
+
+
+def profile(runs: list[Run]) -> str:
+    """Lay out the seconds of each scenario's actions, the longest scenario first."""
+    found = sorted(
+        ((name, scenario) for run in runs for name, scenario in run.scenarios.items()),
+        key=lambda pair: -pair[1].seconds,
+    )
+    known = list(dict.fromkeys(action for _, scenario in found for action in scenario.actions))
+    body = [
+        [name, *(f"{scenario.actions.get(action, 0):.0f}" for action in known), f"{scenario.seconds:.0f}"]
+        for name, scenario in found
+    ]
+    sums = [f"{sum(scenario.actions.get(action, 0) for _, scenario in found):.0f}" for action in known]
+    total = f"{sum(scenario.seconds for _, scenario in found):.0f}"
+    return "\n".join(columns([["seconds", *known, "all"], *body, ["all", *sums, total]]))
 
 
 def markdown(runs: list[Run]) -> str:

@@ -45,6 +45,23 @@ class TestProgress:
     def test_the_time_is_that_of_its_actions(self):
         assert read(*action("converge"), *action("verify")).scenarios["default"].seconds == 20
 
+    def test_the_profile_has_the_seconds_of_each_action(self):
+        runs = [
+            read(*action("converge"), *action("verify")),
+            read(
+                *action("create", scenario="long"),
+                *action("verify", scenario="long"),
+                *action("verify", scenario="long"),
+                scenario="long",
+            ),
+        ]
+        assert [line.split() for line in matrix.profile(runs).splitlines()] == [
+            ["seconds", "create", "verify", "converge", "all"],
+            ["long", "10", "20", "0", "30"],
+            ["default", "0", "10", "10", "20"],
+            ["all", "10", "30", "10", "50"],
+        ]
+
     def test_a_failed_test_is_laid_on_the_platform_of_its_host(self):
         line = "FAILED tests/test_clients.py::test_an_app_answers[ssh://app-ubuntu-hello]\n"
         run = read(*action("converge"), *action("verify", line, end=FAILED))
