@@ -66,7 +66,11 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.setting_rules import setting_problems
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import source_problems
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
-from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import whole_number
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import plain, whole_number
+
+# An inventory that has no value there is refused, so these are no None.
+_NO_PROXY: dict[str, Any] = {}
+_NO_REPOSITORIES: list[Any] = []
 
 
 def check_apps(
@@ -77,22 +81,24 @@ def check_apps(
     wheelhouse: str = "",
     open_files: int | None = None,
     conda: Any = None,
-    proxy: Any = None,
-    repositories: Any = None,
+    proxy: Any = _NO_PROXY,
+    repositories: Any = _NO_REPOSITORIES,
 ) -> dict[str, Any]:
     """Return C(problems), C(apps) and C(fingerprint)."""
     if isinstance(apps, Undefined):  # up to ansible-core 2.18, of a value with something undefined in it
         str(apps)  # which raises what is undefined
     search = search_path(inventory_directory)
-    open_files = whole_number(open_files)
-    completed, problems = examine(apps, search, names, open_files)
+    most, told = whole_number(open_files), open_files not in (None, "", "None")
+    completed, problems = examine(apps, search, names, most)
     if not problems:
         problems = [problem for app in completed for problem in source_problems(app, search, offline=bool(wheelhouse))]
-    problems += setting_problems(apps, conda or {}, proxy or {}, [] if repositories is None else repositories, search)
+    if told and most is None:
+        problems.append(f"supervisor_open_files is {plain(open_files)!r}; it must be a whole number, such as 4096")
+    problems += setting_problems(apps, conda or {}, proxy, repositories, search)
     return {
         "problems": problems,
         "apps": [] if problems else completed,
-        "fingerprint": fingerprint(apps, search, names, open_files),
+        "fingerprint": fingerprint(apps, search, names, most),
     }
 
 

@@ -98,15 +98,17 @@ def resolve_apps(
         "search": search_path(inventory_directory),
     }
     same = fingerprint(apps, host, environment)
-    if earlier and earlier["fingerprint"] == same:
+    if earlier and earlier.get("fingerprint") == same:
         return earlier
     try:
         resolved = resolve(apps, **host, checked=checked)
     except DescriptionError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(f"wsgi_apps cannot be resolved: {error}") from error
     if not environment:
         for app in resolved["apps"]:
             app["program"]["environment"] = {}
+        # Of an environment that is left out, a digest would let guesses be tried.
+        return resolved
     return {**resolved, "fingerprint": same}
 
 

@@ -42,6 +42,11 @@ from ansible.plugins.lookup import LookupBase
 _TEMPLATE = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
 
 
+def _reason(message: str) -> str:
+    """Return why, without the value: up to ansible-core 2.18 it stands before the reason, or behind it."""
+    return re.split(r"[\])}'\"]: ", message)[-1].partition("String: ")[0].partition("\n")[0].strip()
+
+
 class LookupModule(LookupBase):
     """Work out each value by itself."""
 
@@ -63,7 +68,7 @@ class LookupModule(LookupBase):
             try:
                 self._templar.template(value)
             except AnsibleError as error:
-                reason = str(getattr(error, "message", "") or error).partition("\n")[0]
+                reason = _reason(str(getattr(error, "message", "") or error))
                 # What stands around the templates may be secret.
                 shown = " ".join(_TEMPLATE.findall(str.__str__(value))) or "a template"
                 yield f"{place} has {shown} ({reason})"

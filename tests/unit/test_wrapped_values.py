@@ -195,3 +195,39 @@ def test_a_description_is_examined_once_and_anew_when_it_changes_and_its_secrets
     cached = [path.read_text() for path in (tmp_path / "facts").iterdir()]
     assert cached
     assert "hunter2" not in "".join(cached)
+
+
+RESOLVE = """
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - ansible.builtin.include_role: {name: baremetal.web.wsgi, tasks_from: resolve, rolespec_validate: false}
+  vars:
+    ansible_facts:
+      {os_family: Debian, distribution: Debian, distribution_version: "13", distribution_major_version: "13",
+      processor_nproc: 2, memtotal_mb: 4096, architecture: x86_64}
+"""
+
+
+@pytest.mark.parametrize("steps", ["resolve", "check"])
+@pytest.mark.parametrize("indirect", [False, True])
+def test_an_undefined_value_is_told_without_the_secrets_beside_it_and_by_its_host_alone(
+    tmp_path: Path, steps: str, indirect: bool
+) -> None:
+    """Up to ansible-core 2.18, the reason begins with the whole value."""
+    app = {"name": "shop", "source": {"path": str(ROOT / "molecule" / "echo")}, "entrypoint": "echo:wsgi"}
+    app |= {"environment": {"KEY": "hunter2", "URL": "postgres://me:hunter2@{{ db_hots }}/shop"}}
+    apps = {"wsgi_apps": "{{ mine }}", "mine": [app]} if indirect else {"wsgi_apps": [app]}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"hosts": {"web1": apps, "web2": {"wsgi_apps": []}}, "vars": local}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+    check = CHECK.replace("TASKS", str(ROOT / "playbooks" / "tasks" / "check_apps.yml"))
+    (tmp_path / "play.yml").write_text(RESOLVE if steps == "resolve" else check)
+    with pytest.raises(AssertionError) as failed:
+        run_ansible(tmp_path, "playbook", "-i", "hosts.yml", "play.yml", "-v")
+    said = str(failed.value)
+    assert "db_hots" in said
+    assert "hunter2" not in said
+    assert "ansible_failed_result" not in said
+    assert "fatal: [web2]" not in said

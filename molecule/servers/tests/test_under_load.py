@@ -95,7 +95,7 @@ def test_a_rollback_that_the_web_server_could_not_follow_is_refused(host: Host) 
     code, output = play("playbooks/rollback.yml", f"--limit={HOST}", inventory=INVENTORY, app="gthread", to=speaking)
     assert code != 0
     assert f"{speaking} speaks uwsgi on port 5900, and the web server" in output
-    assert "set server.protocol and server.port as they were, and deploy that version" in output
+    assert "Set server.protocol and server.port as they were, and deploy that version" in output
 
 
 def test_apps_that_fail_each_at_another_step_stay_as_they_are_and_the_others_go_live(host: Host) -> None:

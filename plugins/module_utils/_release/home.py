@@ -271,6 +271,8 @@ class Home:
         # One that cannot be read any more is of no complete release.
         with suppress(FileNotFoundError, NotADirectoryError, ValueError), open(path, encoding="utf-8") as stream:
             found = json.load(stream)
+            if not isinstance(found, dict):
+                raise ValueError(f"{path} holds no object")
             return {RENAMED_KEYS.get(key, key): value for key, value in found.items()}
         return {}
 

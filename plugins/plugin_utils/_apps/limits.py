@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import whole_number
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.sizes import SIZE, in_bytes
 
 _LEAST_MEMORY = 16 << 20
@@ -17,9 +18,9 @@ _LEAST_MEMORY = 16 << 20
 _MOST_OPEN_FILES = 1 << 20  # fs.nr_open
 
 
-def limit_problems(app: Mapping[str, Any], open_files: int | None) -> Iterator[str]:
+def limit_problems(app: Mapping[str, Any], open_files: Any) -> Iterator[str]:
     """Find limits that are out of range; ``open_files`` is what supervisord may open, where that is known."""
-    open_files = open_files or _MOST_OPEN_FILES
+    open_files = whole_number(open_files) or _MOST_OPEN_FILES
     places = {
         "limits": app["limits"],
         **{f"programs: limits of {each['name']}": each["limits"] for each in app["programs"]},

@@ -24,5 +24,5 @@ def plain(value: Any) -> Any:
 
 
 def whole_number(value: Any) -> int | None:
-    """Return a number that a template may have made text of, which ansible-core does up to 2.18; none for none."""
-    return None if value is None else int(value)
+    """Return a number, of which ansible-core makes text up to 2.18; none where it is no whole number."""
+    return int(value) if str(value).isdigit() else None
