@@ -182,6 +182,14 @@ def test_a_removal_that_is_killed_leaves_no_half_of_a_release(home: Home) -> Non
 # Releases.
 
 
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7"])
+def test_a_release_whose_notes_cannot_be_read_is_not_complete(home: Home, text: str) -> None:
+    path = Path(home.release(A), "release.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert (home.manifest(A), home.staged()) == ({}, [])
+
+
 def test_complete_releases_are_listed_in_the_order_in_which_they_were_staged(home: Home) -> None:
     for release, staged in ((A, 3), (f"{A}.2", 4), (B, 1), (C, 2)):
         lay(home, release, staged)

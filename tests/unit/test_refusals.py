@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.baremetal.web.plugins.filter.check_apps import check_apps
+from ansible_collections.baremetal.web.plugins.filter.resolve_apps import resolve_apps
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps import environment
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import examine, resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import sites
@@ -182,6 +184,35 @@ def test_more_open_files_than_supervisord_of_the_host_may_have_are_refused(form:
     assert examine([entry], [], ["web1"], form(8192))[1] == []
     (problem,) = examine([entry], [], ["web1"], form(4096))[1]
     assert "open_files is 8192; it must be from 64 to 4096 (supervisor_open_files)" in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"open_files": "many"}, "supervisor_open_files is 'many'; it must be a whole number"),
+        ({"open_files": True}, "supervisor_open_files is True"),
+        ({"proxy": None}, "python_proxy is "),
+        ({"proxy": ""}, "python_proxy is "),
+        ({"repositories": None}, "packages_repositories is "),
+    ],
+)
+def test_a_setting_beside_the_apps_that_cannot_work_is_refused_with_them(settings: dict[str, Any], said: str) -> None:
+    (problem,) = check_apps([described()], names=["web1"], **settings)["problems"]
+    assert said in problem
+
+
+@pytest.mark.parametrize("most", [None, "", "None", 1024, "1024"])
+def test_a_limit_of_supervisord_that_is_not_known_or_text_is_taken(most: Any) -> None:
+    assert check_apps([described()], names=["web1"], open_files=most)["problems"] == []
+
+
+def test_without_the_environment_there_is_no_digest_of_it_either() -> None:
+    known = {**{"names": ["web1"], "cpus": 2, "memory": 4096}, "machine": "x86_64", "python": "3.13"}
+    app = described("environment", {"KEY": "hunter2"})
+    assert "fingerprint" in resolve_apps([app], **known)
+    found = resolve_apps([app], **known, environment=False)
+    assert "fingerprint" not in found
+    assert found["apps"][0]["program"]["environment"] == {}
 
 
 VARIABLES = [(name, refused) for refused in environment.REFUSED for name in refused.names]
