@@ -37,14 +37,16 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictiona
 PLUGINS = "ansible_collections.baremetal.web.plugins"
 OWNER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
+# Seconds until what has not happened is a failure: enough for a busy machine, and only a test that fails waits so long.
+PATIENCE = 60
 # What the apps of a host are resolved with.
 HOST = {"names": ["web1"], "cpus": 2, "memory": 4096, "machine": "x86_64", "python": "3.13"}
 
 # Answers at APP_SOCKET, on a socket that was handed over if there is one, with the status that the path names; /slow
 # takes too long, /garbage is no HTTP, / is 200.
-# "ends SECONDS" makes a server that ends, "loses SECONDS" one that loses a worker.
+# "ends NUMBER" makes a server that ends, "loses NUMBER" one that loses a worker, at that request.
 ANSWERER = r"""
-import os, socket, sys, threading, time
+import itertools, os, signal, socket, sys, threading, time
 
 def answer(connection):
     with connection, connection.makefile("rb") as stream:
@@ -53,6 +55,8 @@ def answer(connection):
             if line.lower().startswith(b"host:"):
                 host = line[5:].strip().decode()
         path = words[1].decode().strip("/") if words else ""
+        if words and next(asked) == int(number):
+            os._exit(0) if what == "ends" else os.kill(worker, signal.SIGKILL)
         if path == "slow":
             time.sleep(60)
         body = host + " " + os.environ.get("APP_RELEASE", "")
@@ -60,7 +64,8 @@ def answer(connection):
         if words:
             connection.sendall(((head if path != "garbage" else "what?") + "\r\n\r\n" + body).encode())
 
-what, seconds = [*sys.argv[1:], "", "0"][:2]
+what, number = [*sys.argv[1:], "", "0"][:2]
+asked = itertools.count(1)
 place = os.environ["APP_SOCKET"]
 if os.environ.get("LISTEN_PID") == str(os.getpid()):
     server = socket.socket(fileno=3)
@@ -71,11 +76,8 @@ else:
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind(place if place.startswith("/") else (place.split(":")[0], int(place.split(":")[1])))
 server.listen(64)
-if what == "ends":
-    threading.Timer(float(seconds), os._exit, [0]).start()
-if what == "loses" and not os.fork():
-    time.sleep(float(seconds))
-    os._exit(0)
+if what == "loses" and not (worker := os.fork()):
+    time.sleep(600)
 while True:
     threading.Thread(target=answer, args=[server.accept()[0]], daemon=True).start()
 """
@@ -84,9 +86,9 @@ while True:
 LAUNCHER = f"{sys.executable} -I -S {ROOT}/roles/supervisor/files/launch.py"
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
+def wait_until(condition: Callable[[], Any]) -> Any:
     """Return the first true answer; fail when there is none in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not (answer := condition()):
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
@@ -266,7 +268,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
     yield _start
     for process in running:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -317,7 +319,7 @@ files = {directory}/conf.d/*.conf
         yield config
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -434,7 +436,7 @@ NO_HOOKS: dict[str, list] = {"after_stage": [], "migrate": [], "before_activate"
 
 
 def hook(command: str, name: str = "hook", **options: Any) -> dict[str, Any]:
-    own = {"user": "", "timeout": 10, "run_once": False, "irreversible_enabled": False}
+    own = {"user": "", "timeout": PATIENCE, "run_once": False, "irreversible_enabled": False}
     return {"name": name, "command": command, **own, **options}
 
 
@@ -476,7 +478,7 @@ class Shop:
     def visit(self) -> str:
         """Return the release that a client gets, through the sockets that nginx uses."""
         for path in (self.home.slot_link("b" if os.path.exists(self.home.marker) else "a"), self.home.current_socket):
-            connection = AddressConnection(path, 5)
+            connection = AddressConnection(path, PATIENCE)
             try:
                 connection.request("GET", "/", headers={"Host": "shop.example"})
                 return connection.getresponse().read().decode().split()[-1]
@@ -523,7 +525,7 @@ def description(
         "hooks": NO_HOOKS,
         "health": {
             **{"path": "/", "host": "shop.example", "prefix": "/", "statuses": ["2xx"]},
-            **{"timeout": 10, "stable": 0},
+            **{"timeout": PATIENCE, "stable": 0},
         },
         "releases": {"keep": 3, "warm": 300, "keep_failed_enabled": False},
         "check": "/bin/true",

@@ -154,7 +154,7 @@ class Proxy:
                     return
                 proxy.forwarded.append(self.path)
                 place, _, path = self.path.removeprefix("http://").partition("/")
-                there = http.client.HTTPConnection("127.0.0.1", int(place.rpartition(":")[2]), timeout=10)
+                there = http.client.HTTPConnection("127.0.0.1", int(place.rpartition(":")[2]), timeout=60)
                 there.request(self.command, f"/{path}")
                 answer = there.getresponse()
                 body = answer.read()

@@ -23,7 +23,7 @@ from ansible.plugins.filter.core import FilterModule
 from ansible_collections.baremetal.web.plugins.action.release_stage import server_files
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import AddressConnection, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
-from conftest import HOST, LAUNCHER, OWNER, ROOT
+from conftest import HOST, LAUNCHER, OWNER, PATIENCE, ROOT
 
 TEMPLATES = ROOT / "roles" / "wsgi" / "templates" / "server"
 # The echo, which makes a file when it begins to answer a request that asks for it.
@@ -40,10 +40,13 @@ def pause(path, query, before=echo.pause):
 echo.pause = pause
 
 def eager(environ, start_response):
-    # Computes, never waits, and notes who was answered in which order.
+    # Computes, never waits, and notes who was answered in which order; the first one computes until the test says go.
     sum(range(100_000))
+    path = environ["PATH_INFO"]
     with open(os.path.join(os.environ["NOTES"], "order"), "a") as notes:
-        print(environ["PATH_INFO"], file=notes)
+        print(path, file=notes)
+    while path == "/eager" and not os.path.exists(os.path.join(os.environ["NOTES"], "go")):
+        pass
     start_response("200 OK", [("Content-Length", "0")])
     return []
 """
@@ -140,9 +143,9 @@ class Release:
         self.until(self.answers)
         return self
 
-    def until(self, condition: Callable[[], Any], seconds: float = 20) -> Any:
+    def until(self, condition: Callable[[], Any]) -> Any:
         """Return the first true answer; fail with the server's log when there is none in time."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while not (answer := condition()):
             assert time.monotonic() < end, f"waited too long\n{self.said()}"
             assert self.process is None or self.process.poll() is None, f"it has ended\n{self.said()}"
@@ -164,15 +167,15 @@ class Release:
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return [int(pid) for task in tasks for pid in task.read_text().split()]
 
-    def stop(self, seconds: float = 10) -> tuple[int, float]:
+    def stop(self) -> tuple[int, float]:
         """Ask the server to end; return its status and how long it took."""
         assert self.process
         begun = time.monotonic()
         self.process.terminate()
         try:
-            status = self.process.wait(seconds)
+            status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it goes on {seconds} s after SIGTERM\n{self.said()}") from None
+            raise AssertionError(f"it goes on {PATIENCE} s after SIGTERM\n{self.said()}") from None
         return status, time.monotonic() - begun
 
     def end(self) -> None:
@@ -183,7 +186,7 @@ class Release:
             except ProcessLookupError:
                 return
             finally:
-                self.process.wait(10)
+                self.process.wait(PATIENCE)
 
     def send(
         self,
@@ -191,7 +194,7 @@ class Release:
         headers: Mapping[str, str] | None = None,
         method: str = "GET",
         body: bytes = b"",
-        timeout: float = 10,
+        timeout: float = PATIENCE,
     ) -> Callable[[], tuple[int, bytes]]:
         """Send a request as the web server in front does; return what reads the answer."""
         headers = {"Host": "shop.example", **(headers or {})}

@@ -27,7 +27,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.activation 
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, replace_symlink
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
-from conftest import NO_HOOKS, OWNER, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
+from conftest import NO_HOOKS, OWNER, PATIENCE, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
 
 # What a release consists of.
 
@@ -202,18 +202,18 @@ def test_a_release_that_took_the_slot_a_moment_ago_is_not_ended_before_its_clien
 ) -> None:
     shop.go_live(A, B)
     monkeypatch.setattr(retirement, "LEAST_WARM_SECONDS", 1)
-    os.utime(shop.home.slots)
     since = time.monotonic()
+    os.utime(shop.home.slots)
     shop.go_live(C)
-    assert 0.9 < time.monotonic() - since < 5
+    assert 0.9 < time.monotonic() - since < PATIENCE / 2
 
 
 def test_a_release_that_is_warm_is_live_again_by_the_switch_alone(shop: Shop) -> None:
     shop.go_live(A, B)
     pids = shop.pid(A), shop.pid(B)
     done = shop.activation(A).run()
-    assert "start" not in done["seconds"]
-    assert done["seconds"]["total"] < 2
+    assert not {"start", "healthy", "stable"} & set(done["seconds"])
+    assert done["seconds"]["total"] < PATIENCE / 2
     assert links(shop.home) == ("a", A, f"releases/{A}", f"sockets/{A}.sock")
     assert (shop.visit(), shop.home.standby) == (A, B)
     assert (shop.pid(A), shop.pid(B)) == pids
@@ -358,7 +358,7 @@ def test_the_end_of_the_standby_release_waits_for_a_release_that_is_under_way(sh
         waiting = subprocess.Popen(command[command.index("flock") :], stdout=subprocess.DEVNULL)
         time.sleep(0.3)
         assert shop.pid(A)
-    waiting.wait(10)
+    waiting.wait(PATIENCE)
     assert shop.pid(A) == 0
 
 
@@ -396,15 +396,15 @@ def test_the_newest_releases_are_kept_and_the_two_that_run(shop: Shop) -> None:
 
 # Whatever fails.
 
-DEAD = {"command": "sh -c 'echo the reason; exit 3'", "startsecs": 1, "startretries": 0}
-NO_LONGER = {"stable": 2}
+DEAD = {"command": "sh -c 'echo the reason; exit 3'", "startsecs": PATIENCE, "startretries": 0}
+NO_LONGER = {"stable": PATIENCE}
 
 
 def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
     """Return releases that fail, each with the step at which, and what has to be said."""
-    runs = {key: {"command": f"{shop.answerer} {key} 0.3"} for key in ("ends", "loses")}
+    runs = {key: {"command": f"{shop.answerer} {key} 3"} for key in ("ends", "loses")}
     return {
-        "start": ({"program": {"command": "/no/such/program", "startsecs": 1, "startretries": 0}}, "healthy", "FATAL"),
+        "start": ({"program": {**DEAD, "command": "/no/such/program"}}, "healthy", "FATAL"),
         "user": ({"program": {"user": "no-such-user"}}, "start", "no-such-user"),
         "dead": ({"program": DEAD}, "healthy", "with exit status 3. The end of"),
         "probe": ({"health": {"path": "/503", "timeout": 3}}, "healthy", "within 3 s: answer 503"),
@@ -418,7 +418,7 @@ def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
             f"program shop-{B}.mailer is FATAL, with exit status 1. The end of",
         ),
         "crashes": (
-            {"programs": [background("mailer", "sh -c 'echo the reason; sleep 1.6; exit 3'")], "health": {"stable": 4}},
+            {"programs": [background("mailer", "sh -c 'echo the reason; sleep 1; exit 3'")], "health": {"stable": 4}},
             "background",
             f"program shop-{B}.mailer has ended within 4 s after it began to run, with exit status 3. The end of",
         ),
@@ -615,7 +615,7 @@ def test_a_message_shows_what_this_attempt_has_added_to_the_log_of_that_program(
     log = Path(shop.supervisor.log_directory, "shop.mailer.log")
     shop.go_live(A, programs=[background("mailer", "sh -c 'echo of the previous one; sleep 600'")])
     wait_until(lambda: "previous" in log.read_text())
-    crash = background("mailer", "sh -c 'echo the reason; sleep 1.6; exit 3'")
+    crash = background("mailer", "sh -c 'echo the reason; sleep 1; exit 3'")
     shop.lay(B, programs=[crash], health={"stable": 4})
     with pytest.raises(ReleaseError) as refusal:
         shop.activation(B).run()
@@ -624,10 +624,10 @@ def test_a_message_shows_what_this_attempt_has_added_to_the_log_of_that_program(
 
 
 def test_background_programs_of_two_releases_never_run_at_the_same_time(shop: Shop) -> None:
-    note = "sh -c 'test ! -e $HOME/runs || touch $HOME/two; touch $HOME/runs; trap \"rm $HOME/runs; exit\" TERM; {}'"
+    note = "sh -c 'trap \"rm $HOME/runs; exit\" TERM; test ! -e $HOME/runs || touch $HOME/two; touch $HOME/runs; {}'"
     command = note.format("while sleep 0.02\\; do :\\; done".replace("\\;", ";")).replace("$HOME", shop.home.data)
     for release in (A, B, C):
-        shop.go_live(release, programs=[background("only", command, stop_timeout=5)])
+        shop.go_live(release, programs=[background("only", command, stop_timeout=PATIENCE)])
         wait_until(lambda: os.path.exists(os.path.join(shop.home.data, "runs")))
     assert not os.path.exists(os.path.join(shop.home.data, "two"))
 
@@ -654,11 +654,11 @@ def test_migrations_are_crossed_that_happened_since_a_release_was_live_the_last_
 # Goes to the app all the time, on the way that nginx takes, and prints which release answers.
 VISITOR = r"""
 import os, socket, sys, time
-slots, current, end = sys.argv[1], sys.argv[2], time.monotonic() + 120
+slots, current, end = sys.argv[1], sys.argv[2], time.monotonic() + 3600
 
 def ask(path):
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(path)
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return client.makefile().read().split()[-1]

@@ -134,7 +134,7 @@ def test_two_runs_on_a_host_wait_for_each_other_and_lose_no_note() -> None:
             second.wait(0.5)
         first.stdin.write("\n")
         first.stdin.flush()
-        second.communicate(timeout=10)
+        second.communicate(timeout=60)
     assert change_record.read() == {"package": {"nginx": None, "python3": None}}
 
 

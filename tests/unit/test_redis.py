@@ -23,7 +23,7 @@ from ansible_collections.baremetal.web.plugins.filter.address_scope import addre
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
 from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import generated_secret, substitute
-from conftest import GROUP, OWNER, ROOT, Systemd, run_ansible, wait_until
+from conftest import GROUP, OWNER, PATIENCE, ROOT, Systemd, run_ansible, wait_until
 
 RunModule = Callable[..., dict[str, Any]]
 ROLE = ROOT / "roles" / "redis"
@@ -201,7 +201,7 @@ def run(place: Path) -> Iterator[SimpleNamespace]:
     def stop(kill: bool = False) -> None:
         for process in running:
             process.kill() if kill else process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
         running.clear()
 
     yield SimpleNamespace(ask=ask, start=start, stop=stop, data=data)

@@ -390,7 +390,7 @@ def test_what_an_app_left_running_ends_before_its_account_goes(
     assert remove("app", "shop", check_mode=True)["changed"]
     assert stray.poll() is None
     assert not remove("app", "shop")["failed"]
-    assert stray.wait(10) == -signal.SIGKILL
+    assert stray.wait(60) == -signal.SIGKILL
 
 
 def test_the_processes_of_an_account_that_another_app_uses_or_that_is_not_ours_run_on(
@@ -588,7 +588,7 @@ def test_a_removal_that_was_killed_does_not_do_again_what_it_did(
     stand_ins.add("userdel", "[ $1 != wsgi-build ] || kill -9 $PPID")
     killed = multiprocessing.get_context("fork").Process(target=remove, args=("everything",))
     killed.start()
-    killed.join(30)
+    killed.join(60)
     assert killed.exitcode == -signal.SIGKILL
     assert noted("account") == ["wsgi-build"]
     (stack.place / "nginx.conf").write_text("theirs, by now\n")

@@ -18,7 +18,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sites import s
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.defaults import DescriptionError
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
-from conftest import HOST, ROOT
+from conftest import HOST, PATIENCE, ROOT
 
 SPEC = role_options("wsgi")["wsgi_apps"]["options"]["server"]["options"]
 # Each kind with each of its worker classes, for each interface.
@@ -452,7 +452,7 @@ def understood(release: Release, what: str = "--print-config") -> dict[str, str]
     """Return the settings that gunicorn has understood."""
     command = f"$python -m gunicorn --config $release/server/gunicorn.conf.py {what}"
     process = release.command(command)
-    assert process.wait(30) == 0, release.said()
+    assert process.wait(PATIENCE) == 0, release.said()
     return dict(re.findall(r"^(\w+) += (.*)$", release.said(), re.MULTILINE))
 
 
@@ -557,5 +557,5 @@ def test_uwsgi_takes_every_option_that_it_is_given(tmp_path: Path) -> None:
     release = Release(tmp_path, resolved({"kind": "uwsgi", **asked}))
     config = release.path / "server" / "uwsgi.ini"
     config.write_text(config.read_text() + "no-such-option = 1\n")
-    assert release.command(APP_STATS_PORT="5000").wait(20) != 0
+    assert release.command(APP_STATS_PORT="5000").wait(PATIENCE) != 0
     assert "no-such-option" in release.said()

@@ -62,7 +62,7 @@ def run(shell: str, place: Path, script: str) -> tuple[int, list[list[str]]]:
         cwd=place / "top",
         env={"PATH": f"{place}:/usr/bin:/bin"},
     )
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=60)
     return process.pid, [line.split(" ", 1) for line in output.splitlines()]
 
 

@@ -178,7 +178,7 @@ def test_a_connection_to_a_port_does_not_hold_it() -> None:
 
 
 def test_http_is_spoken_over_a_unix_socket(unix_server: Path) -> None:
-    connection = AddressConnection(str(unix_server), 5)
+    connection = AddressConnection(str(unix_server), 60)
     connection.request("GET", "/", headers={"Host": "shop.example"})
     response = connection.getresponse()
     assert response.status == 200
