@@ -119,9 +119,9 @@ def test_the_tool_describes_a_fleet_that_can_be_made(tmp_path: Path) -> None:
 
 
 def ended(file: Path) -> bool:
-    """Tell whether the process whose id is in the file ends within some seconds."""
+    """Tell whether the process whose id is in the file ends."""
     status = Path("/proc", file.read_text().strip(), "status")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 50
     while status.exists() and "zombie" not in status.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     return not status.exists() or "zombie" in status.read_text()
@@ -129,9 +129,12 @@ def ended(file: Path) -> bool:
 
 def test_a_run_that_takes_too_long_is_ended_with_all_its_processes(tmp_path: Path) -> None:
     command = ["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"]
-    started = time.monotonic()
-    assert tool.finish(command, dict(os.environ), tmp_path / "log", 0.5) == "not done after 0.5 s"
-    assert time.monotonic() - started < 10
+    for seconds in (0.5, 10):  # the second one where the machine is too slow to start so much in the first
+        started = time.monotonic()
+        assert tool.finish(command, dict(os.environ), tmp_path / "log", seconds) == f"not done after {seconds} s"
+        assert time.monotonic() - started < 30
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
     assert ended(tmp_path / "pid")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.detached import detached
-from conftest import ROOT, StandIns, wait_until
+from conftest import PATIENCE, ROOT, StandIns, wait_until
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
 
@@ -77,7 +77,7 @@ def test_the_programs_that_the_work_starts_can_be_ended_as_any_other() -> None:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
             with subprocess.Popen(["sleep", "60"]) as process:
                 process.send_signal(number)
-                ends[number.name] = process.wait(5)
+                ends[number.name] = process.wait(PATIENCE)
         return ends
 
     assert detached("test", work) == {"SIGHUP": -1, "SIGINT": -2, "SIGTERM": -15, "SIGPIPE": -13}
@@ -92,7 +92,8 @@ for number in (signal.SIGHUP, signal.SIGTERM):
 
 def work():
     open("begun", "w").close()
-    time.sleep(0.5)
+    while not os.path.exists("go"):
+        time.sleep(0.05)
     print("for nobody")
     open("done", "w").close()
     return {"long": "x" * 300_000}
@@ -112,6 +113,7 @@ def test_the_work_goes_on_to_its_end_when_the_one_who_waits_for_it_is_ended(
     ) as waiting:
         wait_until((tmp_path / "begun").exists)
         (os.killpg if group else os.kill)(waiting.pid, number)
-        assert waiting.wait(10) == -number
+        assert waiting.wait(PATIENCE) == -number
     assert not (tmp_path / "done").exists()
+    (tmp_path / "go").touch()
     wait_until((tmp_path / "done").exists)

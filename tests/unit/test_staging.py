@@ -489,7 +489,7 @@ def test_the_live_app_keeps_nothing_of_a_release_that_it_opened_during_a_hook(
         app = start("sh", "-c", note, "sh", f"/proc/{hook_.pid}/cwd", **as_app, **pipes)
         assert app.stdout.readline() == b"open\n"
         hook_.kill()
-    app.communicate(b"\n", 10)
+    app.communicate(b"\n", 60)
     assert (build.path / "app" / "src" / "shop.py").read_text() == "src/shop.py"
     assert sorted(path.name for path in (build.path / "app").iterdir()) == ["requirements.txt", "src"]
 
@@ -510,7 +510,8 @@ def test_a_process_that_a_hook_leaves_behind_is_ended(build: Build) -> None:
     build()
     mark = Path(build.home.data, "mark")
     build.home.create_directories("nobody", GROUP)
-    hooked(build, f"(setsid sh -c 'while sleep 0.05; do date +%N > {mark}; done') > /dev/null 2>&1 & sleep 0.3")
+    ticks = f"while sleep 0.05; do date +%N > {mark}; done"
+    hooked(build, f"(setsid sh -c '{ticks}') > /dev/null 2>&1 & until test -s {mark}; do sleep 0.05; done")
     before = mark.read_text()
     time.sleep(0.3)
     assert mark.read_text() == before
@@ -577,7 +578,7 @@ def test_a_build_sees_the_cache_of_its_app_alone_and_leaves_nothing_running(
             f"id -un > {path}/who; ls -A {cache} > {path}/seen; echo mine > {cache}/mine",
             f"grep NoNewPrivs /proc/self/status > {path}/rights",
             f"mkdir -p {path}/lib/python3.12/site-packages; echo x > {build.path}/app/common.egg-info",
-            f"(setsid sh -c '{ticks}') > /dev/null 2>&1 & sleep 0.3",
+            f"(setsid sh -c '{ticks}') > /dev/null 2>&1 & until test -s {cache}/ticks; do sleep 0.05; done",
         )
         script = "; ".join((f"ls -A {options['home']} > {path}/home; touch {options['home']}/.netrc", *steps))
         module.venv.run(["sh", "-c", script], "The build", options["unit"])

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import transient
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit, run
+from conftest import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a command as another user")
 
@@ -38,7 +39,7 @@ def place() -> Iterator[Path]:
         yield Path(directory)
 
 
-def shell(script: str, unit: Unit = UNIT, seconds: float = 20, directory: str = "/", **variables: str) -> str:
+def shell(script: str, unit: Unit = UNIT, seconds: float = PATIENCE, directory: str = "/", **variables: str) -> str:
     plain = {"PATH": "/usr/bin:/bin", **variables}
     status, output = run(["sh", "-c", script], plain, seconds, directory, unit)
     assert status == 0, output
@@ -58,7 +59,7 @@ def test_what_a_shell_puts_after_a_dollar_is_the_commands_own() -> None:
 
 
 def test_a_status_is_the_commands_and_its_input_is_empty() -> None:
-    assert run(["sh", "-c", "cat; echo said; exit 7"], {}, 20, "/", UNIT) == (7, "said\n")
+    assert run(["sh", "-c", "cat; echo said; exit 7"], {}, PATIENCE, "/", UNIT) == (7, "said\n")
 
 
 def test_an_account_runs_where_it_cannot_go_by_itself(place: Path) -> None:
@@ -70,7 +71,8 @@ def test_an_account_runs_where_it_cannot_go_by_itself(place: Path) -> None:
 
 def ticking(place: Path) -> str:
     """Return a script that leaves a process in a session of its own behind."""
-    return f"(setsid sh -c 'while sleep 0.05; do date +%N > {place}/ticks; done') & sleep 0.3"
+    ticks = f"while sleep 0.05; do date +%N > {place}/ticks; done"
+    return f"(setsid sh -c '{ticks}') & until test -s {place}/ticks; do sleep 0.05; done"
 
 
 def stands_still(path: Path) -> bool:
@@ -82,13 +84,16 @@ def stands_still(path: Path) -> bool:
 def test_nothing_of_a_command_outlives_it_and_nobody_waits_for_what_it_leaves_behind(place: Path) -> None:
     begun = time.monotonic()
     shell(ticking(place))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < PATIENCE / 2
     assert stands_still(place / "ticks")
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_has_started(place: Path) -> None:
-    with pytest.raises(TimeoutError, match=r"1\.5 s"):
-        shell(f"{ticking(place)}; sleep 60", seconds=1.5)
+    for seconds in (1.5, 15):  # the second one where the machine is too slow to start so much in the first
+        with pytest.raises(TimeoutError, match=f"{seconds} s"):
+            shell(f"{ticking(place)}; sleep 60", seconds=seconds)
+        if (place / "ticks").exists():
+            break
     assert stands_still(place / "ticks")
 
 
@@ -99,9 +104,7 @@ def test_a_run_that_was_killed_leaves_nothing_for_the_next_one(place: Path) -> N
             shell(f"{ticking(place)}; sleep 60")
         finally:
             os._exit(0)
-    end = time.monotonic() + 10
-    while not (place / "ticks").exists() and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_until((place / "ticks").exists)
     os.kill(process, 9)
     os.waitpid(process, 0)
     shell("true")
@@ -115,7 +118,7 @@ def test_a_directory_stands_in_the_place_of_another_one_for_the_command_alone(pl
     shell(
         "echo mine > file",
         Unit("tests", "nobody", {str(place / "shown"): str(place / "own one")}),
-        20,
+        PATIENCE,
         f"{place}/shown",
     )
     assert (place / "own one" / "file").read_text() == "mine\n"

@@ -130,8 +130,11 @@ def test_the_end_of_what_a_failed_command_said_is_in_the_error() -> None:
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
-    with pytest.raises(VenvError, match=r"Sleeping did not end within 0\.3 s"):
-        venv.run(["sh", "-c", script], "Sleeping", seconds=0.3)
+    for seconds in (0.3, 10):  # the second one where the machine is too slow to start so much in the first
+        with pytest.raises(VenvError, match=f"Sleeping did not end within {seconds} s"):
+            venv.run(["sh", "-c", script], "Sleeping", seconds=seconds)
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
     process = Path("/proc") / (tmp_path / "pid").read_text().strip()
     wait_until(lambda: not process.exists() or ") Z " in (process / "stat").read_text())
 
