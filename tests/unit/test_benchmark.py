@@ -331,10 +331,11 @@ class TestASubject:
     @pytest.fixture
     def address(self) -> Iterator[str]:
         """A server that is busy with the first requests, as after a load that has ended."""
-        began = time.monotonic()
+        began: list[float] = []
 
         def answer(request: http.server.BaseHTTPRequestHandler) -> int:
-            time.sleep(0.2 if time.monotonic() - began < 1 else 0)
+            began.append(time.monotonic())
+            time.sleep(0.2 if began[-1] - began[0] < 1 else 0)
             return 200 if request.headers["Host"] == "benchmark.invalid" else 404
 
         with serving(answer) as address:
