@@ -36,7 +36,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.home import
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.dictionaries import complete
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.web_servers import WEB_SERVERS, Layout
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import role_options
-from conftest import GROUP, LAUNCHER, OWNER, ROOT, own_shm, run_ansible, wait_until
+from conftest import GROUP, LAUNCHER, OWNER, PATIENCE, ROOT, own_shm, run_ansible, wait_until
 from conftest import listens as unix_listens
 
 Text = Callable[[str], str]
@@ -627,7 +627,7 @@ def slots_behind_nginx(
     wait_until(lambda: (place / "run" / "nginx.pid").exists())
     yield found
     master.terminate()  # a master that is killed leaves its workers
-    master.wait(10)
+    master.wait(PATIENCE)
 
 
 def ask(connection: http.client.HTTPConnection, body: bytes | None = None, **headers: str) -> tuple[int, str]:
@@ -646,7 +646,7 @@ class Client(threading.Thread):
         self.answers: list[tuple[float, float, tuple[int, str]]] = []
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=PATIENCE)
         while not self.over.is_set():
             began = time.monotonic()
             answer = ask(connection, self.body, **({} if self.kept else {"Connection": "close"}))
@@ -663,11 +663,12 @@ def test_no_request_is_lost_and_none_goes_back_when_the_file_comes_and_goes(slot
     for slot in "ba" * 10:
         before = time.monotonic()
         slots_behind_nginx.switch(slot)
-        switches.append((before, time.monotonic(), slot))
+        switches.append((before, since := time.monotonic(), slot))
         time.sleep(0.1)
+        wait_until(lambda since=since: all(client.answers and client.answers[-1][0] > since for client in clients))
     for client in clients:
         client.over.set()
-        client.join(10)
+        client.join(PATIENCE)
     for client in clients:
         size = len(client.body or b"")
         assert len(client.answers) > len(switches)
@@ -679,7 +680,7 @@ def test_no_request_is_lost_and_none_goes_back_when_the_file_comes_and_goes(slot
 
 @NEEDS_NGINX
 def test_a_request_whose_slot_ends_while_it_is_uploaded_is_answered_by_the_live_one(slots_behind_nginx: Slots) -> None:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=PATIENCE)) as connection:
         assert ask(connection) == (200, "a 0")  # leaves an idle connection to the slot
         connection.putrequest("POST", "/")
         connection.putheader("Content-Length", "200000")
@@ -687,7 +688,7 @@ def test_a_request_whose_slot_ends_while_it_is_uploaded_is_answered_by_the_live_
         time.sleep(0.2)  # nginx has chosen
         slots_behind_nginx.switch("b")
         slots_behind_nginx.servers["a"].kill()
-        slots_behind_nginx.servers["a"].wait(10)
+        slots_behind_nginx.servers["a"].wait(PATIENCE)
         connection.send(b"x" * 100_000)
         answer = connection.getresponse()
         assert (answer.status, answer.read()) == (200, b"b 200000")
@@ -1126,7 +1127,7 @@ def test_app_run_says_what_it_cannot_do(
 
 def slow_body(address: str) -> http.client.HTTPConnection:
     """Begin a request from an address whose body does not come."""
-    connection = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10, source_address=(address, 0))
+    connection = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=PATIENCE, source_address=(address, 0))
     connection.putrequest("POST", "/")
     connection.putheader("Content-Length", "100000")
     connection.endheaders(b"x")
@@ -1141,14 +1142,17 @@ def test_one_address_cannot_take_all_connections_with_slow_bodies(slots_behind_n
             address: [stack.enter_context(contextlib.closing(slow_body(address))) for _ in range(40)]
             for address in ("127.0.0.1", "127.0.0.3")
         }
-        limited = [connection for connection in slow["127.0.0.1"] if select.select([connection.sock], [], [], 0.2)[0]]
-        assert {connection.getresponse().status for connection in limited} == {429}
+        waiting = {connection.sock: connection for connection in slow["127.0.0.1"]}
+        limited = wait_until(lambda: len(answered := select.select([*waiting], [], [], 0.2)[0]) >= 20 and answered)
+        assert {waiting.pop(sock).getresponse().status for sock in limited} == {429}
         assert len(limited) == 20
+        assert not select.select([*waiting], [], [], 0.2)[0]
         # An address that is not limited, another client, and the limited one when its requests are over.
         assert not select.select([connection.sock for connection in slow["127.0.0.3"]], [], [], 0.2)[0]
-        other = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10, source_address=("127.0.0.2", 0))
+        other = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=PATIENCE, source_address=("127.0.0.2", 0))
         assert ask(stack.enter_context(contextlib.closing(other))) == (200, "a 0")
         for connection in slow["127.0.0.1"]:
             connection.close()
-        again = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=10)))
+        again = http.client.HTTPConnection("127.0.0.1", FREE_PORT, timeout=PATIENCE)
+        stack.enter_context(contextlib.closing(again))
         wait_until(lambda: ask(again) == (200, "a 0"))
