@@ -15,7 +15,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -37,7 +36,7 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import
 )
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms import openpgp
-from conftest import run_ansible
+from conftest import run_ansible, wait_until
 
 FORK = multiprocessing.get_context("fork")  # as Ansible starts its workers
 
@@ -1200,6 +1199,12 @@ def test_a_run_of_ansible_fetches_once_for_all_hosts_and_takes_everything_away(
     assert not [path for path in (place / "home" / "tmp").rglob("*") if path.is_file()]
 
 
+def waiting(pids: set[str]) -> int:
+    """Return how many of these processes wait for a lock."""
+    held = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return sum(words[1] == "->" and words[5] in pids for words in held)
+
+
 def test_what_cannot_be_fetched_is_tried_once_for_those_who_wait_and_again_for_those_who_come_later(
     web: Web, run: Path
 ) -> None:
@@ -1214,7 +1219,7 @@ def test_what_cannot_be_fetched_is_tried_once_for_those_who_wait_and_again_for_t
         fcntl.flock(held, fcntl.LOCK_EX)
         for fork in forks:
             fork.start()
-        time.sleep(1)  # until all of them wait
+        wait_until(lambda: waiting({str(fork.pid) for fork in forks}) == 5)
         fcntl.flock(held, fcntl.LOCK_UN)  # closing it is not enough, for the forks have it open as well
     got = {answers.get(timeout=60) for _ in forks}
     for fork in forks:
