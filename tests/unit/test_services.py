@@ -74,7 +74,7 @@ def web(
     monkeypatch.setattr(services, "Supervisor", lambda: supervisor)
     monkeypatch.setattr(services, "ROOT", OWNER)
     (tmp_path / "web.py").write_text(DAEMON)
-    command = f"{sys.executable} {tmp_path}/web.py {tmp_path}/web.conf {tmp_path}/taken"
+    command = f"{sys.executable} -IS {tmp_path}/web.py {tmp_path}/web.conf {tmp_path}/taken"
     systemd.add(UNIT)
     return Web(tmp_path, run_module, supervisor, program("web", command=command, startsecs=1, startretries=0))
 

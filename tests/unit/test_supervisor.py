@@ -23,7 +23,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
     SupervisorError,
     render_program,
 )
-from conftest import OWNER, ROOT, wait_until
+from conftest import OWNER, PATIENCE, ROOT, wait_until
 
 Program = Callable[..., dict[str, Any]]
 Read = Callable[[str], Any]
@@ -232,7 +232,7 @@ def test_a_program_that_is_added_runs_and_one_that_was_never_added_is_absent(
     supervisor: Supervisor, add: Callable[..., None]
 ) -> None:
     add("one")
-    assert supervisor.wait("one", 5) == "RUNNING"
+    assert supervisor.wait("one", PATIENCE) == "RUNNING"
     assert supervisor.state("other") == "ABSENT"
     assert supervisor.programs() == {"one"}
 
@@ -253,7 +253,7 @@ def test_a_changed_program_is_started_anew_and_no_other_is_touched(
     add("other")
     before = pid(supervisor, "one"), pid(supervisor, "other")
     add("one", command="sleep 601")
-    assert supervisor.wait("one", 5) == "RUNNING"
+    assert supervisor.wait("one", PATIENCE) == "RUNNING"
     assert pid(supervisor, "one") not in (0, before[0])
     assert pid(supervisor, "other") == before[1]
     command = Path(f"/proc/{pid(supervisor, 'one')}/cmdline")
@@ -327,8 +327,8 @@ def test_a_program_whose_file_somebody_deleted_can_be_removed(supervisor: Superv
 
 
 def test_a_program_that_ends_at_once_is_given_up(supervisor: Supervisor, add: Callable[..., None]) -> None:
-    add("one", command="false", startsecs=1, startretries=0)
-    assert supervisor.wait("one", 10) == "FATAL"
+    add("one", command="false", startsecs=PATIENCE, startretries=0)
+    assert supervisor.wait("one", PATIENCE) == "FATAL"
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ def test_a_program_that_ends_at_once_is_given_up(supervisor: Supervisor, add: Ca
 def test_the_end_of_a_program_is_told(
     supervisor: Supervisor, add: Callable[..., None], command: str, said: str
 ) -> None:
-    add("one", command=command, startsecs=1, startretries=0)
-    assert supervisor.wait("one", 10) == "FATAL"
+    add("one", command=command, startsecs=PATIENCE, startretries=0)
+    assert supervisor.wait("one", PATIENCE) == "FATAL"
     assert supervisor.ending("one").startswith(said)
 
 
@@ -377,7 +377,7 @@ def run_pool(add: Callable[..., None], place: Path, seconds: float, **options: A
 def test_what_the_children_of_a_program_work_at_is_done_before_it_ends(
     supervisor: Supervisor, add: Callable[..., None], tmp_path: Path
 ) -> None:
-    done = run_pool(add, tmp_path, 1, stopwaitsecs=20)
+    done = run_pool(add, tmp_path, 1, stopwaitsecs=PATIENCE)
     supervisor.remove("pool")
     assert done.exists()
 
@@ -399,7 +399,7 @@ def test_a_program_that_a_shell_waits_for_ends_its_work_when_the_shell_is_stoppe
     (tmp_path / "pool.py").write_text(POOL)
     script = tmp_path / "start.sh"
     script.write_text(line.format(f"{sys.executable} -IS {tmp_path}/pool.py {tmp_path}/done 1") + "\n")
-    add("shell", command=f"sh {script}", stopwaitsecs=20)
+    add("shell", command=f"sh {script}", stopwaitsecs=PATIENCE)
     wait_until((tmp_path / "done.ready").exists)
     group = pid(supervisor, "shell")
     supervisor.remove("shell")
@@ -452,12 +452,13 @@ def test_programs_that_stop_together_have_the_same_time_for_it(
     for name in names:
         (tmp_path / name).mkdir()
         (tmp_path / name / "pool.py").write_text(POOL)
-        add(name, command=f"{sys.executable} -IS {tmp_path}/{name}/pool.py {tmp_path}/{name}/done 2", stopwaitsecs=20)
+        command = f"{sys.executable} -IS {tmp_path}/{name}/pool.py {tmp_path}/{name}/done 2"
+        add(name, command=command, stopwaitsecs=PATIENCE)
     wait_until(lambda: all((tmp_path / name / "done.ready").exists() for name in names))
     started = time.monotonic()
     supervisor.remove(*names)
     assert all((tmp_path / name / "done").exists() for name in names)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < PATIENCE / 2
     assert supervisor.programs() == set()
 
 
@@ -486,7 +487,7 @@ def stubborn(supervisor: Supervisor, add: Callable[..., None], tmp_path: Path) -
 def test_a_program_gets_the_time_to_stop_that_it_was_promised(
     supervisord: Path, supervisor: Supervisor, stubborn: str
 ) -> None:
-    Supervisor(str(supervisord), timeout=1).remove(stubborn)
+    Supervisor(str(supervisord), timeout=1.5).remove(stubborn)
     assert supervisor.state(stubborn) == "ABSENT"
 
 
@@ -621,7 +622,7 @@ def test_the_diff_of_a_program_has_its_command_and_not_its_environment(
 def test_a_program_that_does_not_stay_up_is_a_failure_that_names_its_log(
     run_program: Callable[..., dict[str, Any]], supervisor: Supervisor
 ) -> None:
-    result = run_program(command="false", startsecs=1, startretries=0)
+    result = run_program(command="false", startsecs=PATIENCE, startretries=0)
     assert result["failed"]
     assert "FATAL" in result["msg"]
     assert f"{supervisor.log_directory}/one.log" in result["msg"]
