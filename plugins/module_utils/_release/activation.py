@@ -416,7 +416,8 @@ class Activation:
         begun = time.monotonic()
         end = begun + health["timeout"]
         with self.doing("healthy"):
-            while problem := self.health(min(PROBE_SECONDS, max(0.1, end - time.monotonic())), advised=True):
+            # The last question has time for its answer on a busy host too: the answer is what has to be told.
+            while problem := self.health(min(PROBE_SECONDS, max(1, end - time.monotonic())), advised=True):
                 if "is FATAL" in problem or time.monotonic() > end:
                     raise self._unhealthy(f"not healthy on {health['path']} within {health['timeout']} s: {problem}")
                 time.sleep(POLL_SECONDS)
