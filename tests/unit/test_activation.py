@@ -27,7 +27,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.activation 
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, replace_symlink
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
-from conftest import NO_HOOKS, OWNER, PATIENCE, A, B, C, D, Shop, StandIns, hook, killed_at, wait_until
+from conftest import NO_HOOKS, OWNER, PATIENCE, A, B, C, D, Shop, StandIns, hook, killed_at, startsecs, wait_until
 
 # What a release consists of.
 
@@ -413,7 +413,7 @@ def failing(shop: Shop) -> dict[str, tuple[dict[str, Any], str, str]]:
         "worker": ({"program": runs["loses"], "health": NO_LONGER}, "stable", "a process of it has ended"),
         "before": ({"hooks": {"before_activate": [hook("echo why; exit 4")]}}, "before_activate", "exit status 4\nwhy"),
         "background": (
-            {"programs": [background("mailer", "false")], "program": {"startsecs": 1, "startretries": 0}},
+            {"programs": [background("mailer", "false")], "program": {"startsecs": startsecs(), "startretries": 0}},
             "background",
             f"program shop-{B}.mailer is FATAL, with exit status 1. The end of",
         ),

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor
 from ansible_collections.baremetal.web.plugins.modules import app_info
-from conftest import GROUP, OWNER, StandIns, Systemd, wait_until
+from conftest import GROUP, OWNER, StandIns, Systemd, startsecs, wait_until
 
 Change = Callable[..., dict[str, Any]]
 UNIT = "web.service"
@@ -76,7 +76,8 @@ def web(
     (tmp_path / "web.py").write_text(DAEMON)
     command = f"{sys.executable} -IS {tmp_path}/web.py {tmp_path}/web.conf {tmp_path}/taken"
     systemd.add(UNIT)
-    return Web(tmp_path, run_module, supervisor, program("web", command=command, startsecs=1, startretries=0))
+    described = program("web", command=command, startsecs=startsecs(), startretries=0)
+    return Web(tmp_path, run_module, supervisor, described)
 
 
 def test_a_program_takes_over_from_the_unit_and_a_second_run_changes_nothing(web: Web, systemd: Systemd) -> None:

@@ -23,7 +23,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
     SupervisorError,
     render_program,
 )
-from conftest import OWNER, PATIENCE, ROOT, wait_until
+from conftest import OWNER, PATIENCE, ROOT, startsecs, wait_until
 
 Program = Callable[..., dict[str, Any]]
 Read = Callable[[str], Any]
@@ -277,7 +277,7 @@ def test_several_processes_of_a_program_count_as_the_one_that_is_farthest_from_r
     supervisor: Supervisor, program: Program, tmp_path: Path
 ) -> None:
     command = f"sh -c 'if mkdir {tmp_path}/first; then exit 3; fi; exec sleep 600'"
-    one = program("many", command=command, startsecs=1, startretries=0)
+    one = program("many", command=command, startsecs=startsecs(), startretries=0)
     supervisor.add("many", render_program({**one, "number": 3}, supervisor.log_directory))
     wait_until(lambda: sorted(supervisor.states("many")) == ["FATAL", "RUNNING", "RUNNING"])
     assert supervisor.state("many") == "FATAL"
