@@ -69,6 +69,17 @@ class TestThePlan:
             classes = {server.get("worker_class", "gthread") for server in servers}
             assert classes == set(options["worker_class"]["choices"]) - {""}
 
+    def test_a_server_without_a_subject_is_measured_with_its_defaults(self) -> None:
+        removed = ("gunicorn-asgi", "waitress")
+        kept = [one for one in SETS["servers"]["subjects"] if one["name"] not in removed]
+        sets = {**SETS, "servers": {**SETS["servers"], "subjects": kept}}
+        some = Plan({"sets": sets, "loads": LOADS, "workloads": WORKLOADS}, ["servers"], [], SETTINGS)
+        made = {one["name"]: one for one in some.subjects}
+        assert {name: (made[name]["interface"], made[name]["server"]) for name in removed} == {
+            "gunicorn-asgi": ("asgi", {"kind": "gunicorn", "worker_class": "asgi"}),
+            "waitress": ("wsgi", {"kind": "waitress"}),
+        }
+
     def test_no_two_apps_share_a_port_or_a_name_and_every_name_is_short_enough(self) -> None:
         apps = plan(*SETS).apps()
         ports = [app["server"]["port"] for app in apps if "port" in app["server"]]

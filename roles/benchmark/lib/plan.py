@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ansible_collections.baremetal.web.plugins.plugin_utils._apps.servers import servers
 from ansible_collections.baremetal.web.roles.benchmark.library.benchmark_load import SIEGE_SETTINGS, WRK_SUMMARY
 
 # Hosts of the plan's own names are never looked up: https://www.rfc-editor.org/rfc/rfc6761#section-6.4
@@ -70,6 +71,8 @@ class Plan:
         if not chosen and not own:
             raise PlanError("Nothing is to be measured: benchmark_sets and benchmark_subjects are empty.")
         sets = dict(tables["sets"])
+        measured = sets["servers"]["subjects"]
+        sets["servers"] = {**sets["servers"], "subjects": [*measured, *_unmeasured(measured)]}
         if own:
             sets["own"] = {**sets["servers"], "subjects": [_own(number, one) for number, one in enumerate(own, 1)]}
         # What all are compared with is always there.
@@ -210,6 +213,26 @@ class Plan:
             }
             - {"pool"}
         )
+
+
+def _unmeasured(subjects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Return a subject for each server of the table that has none, with its defaults and its first interface."""
+    table = servers()
+    measured = set()
+    for subject in subjects:
+        server = {"kind": table.options["kind"]["default"], "worker_class": "", **subject["server"]}
+        measured.add((server["kind"], table.worker_class(server, subject.get("interface", "wsgi"))))
+    for kind, worker_class in table.variants():
+        if (kind, worker_class) in measured:
+            continue
+        chosen = {"kind": kind, **({"worker_class": worker_class} if worker_class else {})}
+        interface = table.variant(kind, worker_class, "")["interfaces"][0]
+        yield {
+            "name": "-".join(chosen.values()),
+            "title": f"{' '.join(chosen.values())}, interface {interface}",
+            "interface": interface,
+            "server": chosen,
+        }
 
 
 def _own(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
