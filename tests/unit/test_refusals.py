@@ -140,7 +140,7 @@ SHAPES = [
     ("site.proxy", "caddy", "site.proxy is 'caddy'; it must be one of nginx, apache"),
     ("health.timeout", "30s", "health.timeout is '30s'; it must be a number, whole and without a unit"),
     ("health.statuses", None, "health.statuses has no value; give it one, or leave it out"),
-    ("server.kind", "uvicorn", "server.kind is 'uvicorn'; it must be one of gunicorn, uwsgi"),
+    ("server.kind", "hypercorn", "server.kind is 'hypercorn'; it must be one of gunicorn, uwsgi"),
     ("server.log_level", "warn", "server.log_level is 'warn'; it must be one of debug, info"),
     ("server.log_level", False, "server.log_level is false; it must be text, in quotes"),
     ("server.worker_class", "eventlet", "server.worker_class is 'eventlet': "),

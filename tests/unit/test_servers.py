@@ -101,8 +101,9 @@ def test_what_is_to_be_used_in_place_of_a_refused_setting_is_there() -> None:
 
 @pytest.mark.parametrize("kind", SPEC["kind"]["choices"])
 def test_a_change_of_the_kind_alone_is_all_that_another_server_takes(kind: str) -> None:
-    environment = {"environment": {"APP_ENV": "development"}}
-    before, after = (resolve_on(describe(**changed, **environment)) for changed in ({}, {"kind": kind}))
+    interface = next(interface for name, _, interface, _ in servers().uses() if name == kind)
+    keys = {"environment": {"APP_ENV": "development"}, "interface": interface}
+    before, after = (resolve_on(describe(**changed, **keys)) for changed in ({}, {"kind": kind}))
     assert sites(before["apps"]) == sites(after["apps"])
 
 
