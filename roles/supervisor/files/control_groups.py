@@ -119,13 +119,13 @@ class ControlGroups:
         return os.path.join(self.unit, f"{program}:{process}:{number}")
 
     def enter(self, program: str, process: str, seconds: float) -> None:
-        """Let this process, a new one of supervisord, begin in a group of its own, when the previous one is empty."""
+        """Let this process, a new one of supervisord, begin in a group of its own, when the former one is empty."""
         deadline = time.monotonic() + seconds + LEEWAY_SECONDS
-        for previous in glob.glob(f"{glob.escape(self.of(program, process, 0)[:-1])}*"):
-            while members(previous) and time.monotonic() < deadline:
+        for former in glob.glob(f"{glob.escape(self.of(program, process, 0)[:-1])}*"):
+            while members(former) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
-            kill(previous)
-            remove(previous)
+            kill(former)
+            remove(former)
         group = self.of(program, process, os.getpid())
         os.mkdir(group)
         write(f"{group}/cgroup.procs", os.getpid())

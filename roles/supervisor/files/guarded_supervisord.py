@@ -220,7 +220,7 @@ class Channel(supervisor.http.deferring_http_channel):
 
 
 class Server(supervisor.http.supervisor_af_inet_http_server):
-    """The server that listens on TCP."""
+    """What listens on TCP."""
 
     channel_class = Channel
     names = frozenset({"localhost"})
@@ -236,7 +236,7 @@ class Server(supervisor.http.supervisor_af_inet_http_server):
 
 
 class Authorizer:
-    """The check of a client's password, in a time that tells nothing."""
+    """Who has the password, compared in a time that tells nothing."""
 
     def __init__(self, passwords):
         self.passwords = passwords
@@ -319,7 +319,7 @@ def divided(unit):
     try:
         return ControlGroups.divide(unit)
     except OSError as error:
-        print(f"Processes that a program leaves behind go on when it ends or restarts: {error}", file=sys.stderr)
+        print(f"What a program leaves behind is not ended when it ends or restarts: {error}", file=sys.stderr)
         return None
 
 

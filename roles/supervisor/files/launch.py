@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start a program of supervisord as another account: ``launch.py user=NAME [KEY=VALUE...] -- COMMAND [ARGUMENT...]``.
 
-The other keys are socket (a path), private_tmp, private_shm, and the limits memory (bytes), processes and open_files.
-private_tmp is a directory of root's that has the app's /tmp and /var/tmp, or "no" for the host's own; private_shm
-replaces /dev/shm. supervisord starts it as root, and it becomes the command, so the process stays the same.
+The other keys are socket (a path), the limits memory (bytes), processes and open_files, and private_tmp: a directory of
+root's with what stands in the place of /tmp and /var/tmp (private_shm is what stands in that of /dev/shm), or "no" for
+the host's own. supervisord starts it as root, and it becomes the command, so the process stays the same.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def listen_at(path: str, uid: int) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
     with socket.socket(socket.AF_UNIX) as bound:
-        previous = os.umask(0o177)
+        former = os.umask(0o177)
         bound.bind(path)
-        os.umask(previous)
+        os.umask(former)
         if os.geteuid() == 0:
             os.chown(path, uid, os.stat(os.path.dirname(path)).st_gid)
         os.chmod(path, 0o660)
