@@ -29,10 +29,12 @@ options:
   proxy:
     description: The dictionary C(python_proxy) of the host.
     type: dict
+    default: {}
   repositories:
     description: The list C(packages_repositories) of the host.
     type: list
     elements: dict
+    default: []
 extends_documentation_fragment:
   - baremetal.web.apps
   - baremetal.web.apps.search
