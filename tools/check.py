@@ -64,7 +64,7 @@ SCENARIOS = (
 ROWS = 2
 WORKFLOWS = (".github/workflows/ci.yml", ".github/workflows/release.yml")
 PRINTING = threading.Lock()
-FAILURE = re.compile(r"(?:FAILED|ERROR) \S+\.py")
+FAILURE = re.compile(r"(?:FAILED|ERROR):? \S+\.py")
 
 
 @dataclass(frozen=True)

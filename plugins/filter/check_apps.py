@@ -70,12 +70,12 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._apps.sources import
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.files import search_path
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import plain, whole_number
 
-# An inventory that has no value there is refused, so these are no None.
+# Never changed. An inventory that has no value there is refused, so these are no None.
 _NO_PROXY: dict[str, Any] = {}
 _NO_REPOSITORIES: list[Any] = []
 
 
-def check_apps(
+def check_apps(  # pylint: disable=dangerous-default-value
     apps: Any,
     inventory_directory: str | None = None,
     *,
