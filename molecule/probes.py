@@ -18,6 +18,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 INVENTORY = PROJECT / "molecule" / "inventory"
 SUPERVISORCTL = "/opt/baremetal/bin/supervisorctl"
 SENTENCE = "我要吃110个苹果"
+# A program for a host; it prints what is there.
+SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 
 T = TypeVar("T")
 
@@ -133,6 +135,23 @@ def assert_refused(answer: tuple[int, str], hosts: list[Host], says: str) -> Non
     begin = r"(?:failed|fatal): \["
     for host in hosts:
         assert re.search(rf"{begin}{name(host)}\](?:(?!{begin}).)*{re.escape(says)}", output), (name(host), says)
+
+
+def snapshot(host: Host) -> dict[str, dict[str, Any]]:
+    """Return the files, accounts and services of a host at this moment."""
+    return json.loads(host.check_output("python3 -c %s", SNAPSHOT))
+
+
+def differences(
+    before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]], expected: dict[str, str]
+) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """Return what two snapshots do not share; ``expected`` has a pattern of keys for each kind that may differ."""
+    return {
+        (kind, key): (before[kind].get(key), after[kind].get(key))
+        for kind in before
+        for key in before[kind].keys() | after[kind].keys()
+        if before[kind].get(key) != after[kind].get(key) and not re.fullmatch(expected.get(kind, "-"), key)
+    }
 
 
 def pid(host: Host, program: str) -> int:

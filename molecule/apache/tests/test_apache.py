@@ -10,12 +10,11 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, SENTENCE, eventually, fetch, name, play
+from probes import SENTENCE, differences, eventually, fetch, name, play, snapshot
 from traffic import Target, lives, load
 
 SCENARIO = Path(__file__).resolve().parents[1]
 INVENTORY = SCENARIO / "inventory"
-SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 APPS = yaml.safe_load((INVENTORY / "group_vars" / "wsgi.yml").read_text())["wsgi_apps"]
 BIND = 5085
 ORIGIN = "https://shop.example"
@@ -165,11 +164,5 @@ def test_a_removed_app_is_no_longer_published_and_the_other_one_is(host: Host, c
 def test_after_removal_a_host_is_as_it_was(host: Host) -> None:
     assert run("playbooks/remove.yml", remove="stack", confirm="stack", remove_data=True)[0] == 0
     before = json.loads(host.file("/root/before.json").content_string)
-    after = json.loads(host.check_output("python3 -c %s", SNAPSHOT))
-    different = {
-        (kind, key): (before[kind].get(key), after[kind].get(key))
-        for kind in before
-        for key in before[kind].keys() | after[kind].keys()
-        if before[kind].get(key) != after[kind].get(key) and not re.fullmatch(LEFT_BY_OTHERS.get(kind, "-"), key)
-    }
-    assert different == {}
+    after = snapshot(host)
+    assert differences(before, after, LEFT_BY_OTHERS) == {}

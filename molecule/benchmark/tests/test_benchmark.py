@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import PROJECT, App, fetch, play
+from probes import App, fetch, play, snapshot
 
-SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory"
 OWN = App("hello", 8080, "")
 # The tools stay; a measurement writes to logs, and the interpreter compiles what it imports.
@@ -59,7 +58,7 @@ def test_the_client_is_another_host_except_where_nginx_is_not_in_front(data: dic
 
 def test_the_host_is_as_it_was(host: Host) -> None:
     before = json.loads(host.file("/root/serving.json").content)
-    after = json.loads(host.check_output("python3 -c %s", SNAPSHOT))
+    after = snapshot(host)
     for kind in set(before) - {"packages"}:
         one, other = (
             {str(item) for item in (seen.items() if isinstance(seen, dict) else seen)}

@@ -1,7 +1,6 @@
 """This version takes over a host of an earlier version under load, and rewrites its state."""
 
 import json
-import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import PROJECT, play
+from probes import PROJECT, differences, play, snapshot
 from traffic import Target, lives, load
 
 # A version that gives state on hosts its old names, such as ledger.json.
@@ -19,7 +18,6 @@ COMMIT = "d1025ffffae00c61c2adff552dd7a05a02ea3287"
 APPS = ("http", "uwsgi", "port")
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory"
 EARLIER = PROJECT / ".fleet" / "earlier" / "collection"
-SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 # What packages and Ansible itself leave, as the scenario `remove` says.
 LEFT_BY_OTHERS = {
     "files": r"/var/(backups|lib/nginx|www)(/.*)?|/root/\.ansible(/tmp)?",
@@ -65,10 +63,6 @@ def run(playbook: str, *arguments: str, project: Path = PROJECT, **variables: An
     code, output = play(playbook, *arguments, inventory=INVENTORY, project=project, **variables)
     assert code == 0
     return output
-
-
-def snapshot(host: Host) -> dict[str, dict[str, str]]:
-    return json.loads(host.check_output("python3 -c %s", SNAPSHOT))
 
 
 def read(host: Host, path: str) -> dict[str, Any]:
@@ -142,10 +136,4 @@ def test_no_state_with_an_old_name_is_left(host: Host) -> None:
 def test_after_removal_the_host_is_as_it_was_before_the_earlier_version(host: Host, upgraded: Provisioned) -> None:
     run("playbooks/remove.yml", remove="stack", confirm="stack", remove_data=True)
     before, after = upgraded.snapshot, snapshot(host)
-    different = {
-        (kind, key): (before[kind].get(key), after[kind].get(key))
-        for kind in before
-        for key in before[kind].keys() | after[kind].keys()
-        if before[kind].get(key) != after[kind].get(key) and not re.fullmatch(LEFT_BY_OTHERS.get(kind, "-"), key)
-    }
-    assert different == {}
+    assert differences(before, after, LEFT_BY_OTHERS) == {}

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import itertools
 import json
 import re
 import subprocess
@@ -15,13 +14,12 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, SUPERVISORCTL, App, eventually, fetch, name, pid, play
+from probes import PROJECT, SUPERVISORCTL, App, differences, eventually, fetch, name, pid, play, snapshot
 
 SCENARIO = Path(__file__).resolve().parents[1]
 HELLO = App("hello", 80, "")
 DEBIAN = "managed-debian"
 CONDA = "/opt/conda"
-SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 # What packages and Ansible itself leave, as the scenario `remove` says.
 LEFT_BY_OTHERS = {
     "files": r"/var/(backups|lib/nginx|www)(/.*)?|/root/\.ansible(/tmp)?",
@@ -317,10 +315,5 @@ def test_removing_everything_leaves_the_host_as_it_was(host: Host) -> None:
     code, _out = play("playbooks/remove.yml", f"--limit={name(host)}", inventory=SCENARIO / "inventory", **variables)
     assert code == 0
     before = json.loads(host.file("/root/before.json").content_string)
-    after = json.loads(host.check_output("python3 -c %s", SNAPSHOT))
-    different = {
-        (kind, key): (before[kind].get(key), after[kind].get(key))
-        for kind, key in itertools.chain(*([(kind, key) for key in {**before[kind], **after[kind]}] for kind in before))
-        if before[kind].get(key) != after[kind].get(key) and not re.fullmatch(LEFT_BY_OTHERS.get(kind, "-"), key)
-    }
-    assert different == {}
+    after = snapshot(host)
+    assert differences(before, after, LEFT_BY_OTHERS) == {}

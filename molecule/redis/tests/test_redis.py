@@ -12,10 +12,9 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, SUPERVISORCTL, Answer, App, eventually, fetch, pid, play
+from probes import PROJECT, SUPERVISORCTL, Answer, App, eventually, fetch, pid, play, snapshot
 
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory"
-SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 APPS = yaml.safe_load((INVENTORY / "host_vars" / "redis-debian.yml").read_text())["wsgi_apps"]
 NEAR, FAR, JOBS = App("near", 8080, ""), App("far", 8081, ""), App("jobs", 8082, "")
 UNIT, DATA, SECRETS = "valkey-server", "/var/lib/baremetal-redis", "/etc/baremetal-redis"
@@ -78,7 +77,7 @@ def found(host: Host, word: str) -> set[str]:
 
 def files(host: Host) -> dict[str, str]:
     """Describe every file of a host."""
-    return json.loads(host.check_output("python3 -c %s", SNAPSHOT))["files"]
+    return snapshot(host)["files"]
 
 
 @pytest.mark.parametrize("app", [NEAR, FAR], ids=lambda app: app.name)

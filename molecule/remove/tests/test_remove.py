@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import APPS, PROJECT, App, apps, fetch, limit, name, play
+from probes import APPS, App, apps, differences, fetch, limit, name, play, snapshot
 
-SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
 # What others than us leave: nginx's own packages the account (rpm), what it wrote while it ran (rpm) and its first page
 # (dpkg), the package managers their logs and backups, Ansible the directory that a login as root copies its modules to.
 LEFT_BY_OTHERS = {
@@ -23,11 +22,6 @@ LEFT_BY_OTHERS = {
 def remove(hosts: list[Host], what: str, *arguments: str, confirm: str = "", **variables: Any) -> tuple[int, str]:
     """Remove an app or the stack from the hosts."""
     return play("playbooks/remove.yml", limit(hosts), *arguments, remove=what, confirm=confirm or what, **variables)
-
-
-def snapshot(host: Host) -> dict[str, dict[str, str]]:
-    """Describe everything on a host."""
-    return json.loads(host.check_output("python3 -c %s", SNAPSHOT))
 
 
 def is_busy(host: Host) -> bool:
@@ -118,13 +112,7 @@ def removed(hosts: list[Host]) -> None:
 @pytest.mark.usefixtures("removed")
 def test_after_everything_is_removed_the_host_is_as_it_was_before_us(host: Host) -> None:
     before, after = json.loads(host.file("/root/before.json").content_string), snapshot(host)
-    different = {
-        (kind, key): (before[kind].get(key), after[kind].get(key))
-        for kind in before
-        for key in before[kind].keys() | after[kind].keys()
-        if before[kind].get(key) != after[kind].get(key) and not re.fullmatch(LEFT_BY_OTHERS.get(kind, "-"), key)
-    }
-    assert different == {}
+    assert differences(before, after, LEFT_BY_OTHERS) == {}
     assert "baremetal" not in host.check_output("ls /run")
 
 
