@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from ansible_collections.baremetal.web.plugins.module_utils._host import venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import (
     VenvError,
+    damaged,
     find_interpreter,
     install,
     is_installed,
@@ -157,11 +159,20 @@ class Index:
     def add(self, name: str) -> Path:
         path = self.directory / f"{name}-1.0-py3-none-any.whl"
         wheel = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        files = {
+            f"{name}.py": "ANSWER = 42\n",
+            f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            f"{name}-1.0.dist-info/WHEEL": wheel,
+        }
+        digests = {file: hashlib.sha256(text.encode()).digest() for file, text in files.items()}
+        rows = [
+            f"{file},sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')},{len(files[file])}"
+            for file, digest in digests.items()
+        ]
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(f"{name}.py", "ANSWER = 42\n")
-            archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            archive.writestr(f"{name}-1.0.dist-info/WHEEL", wheel)
-            archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+            for file, text in files.items():
+                archive.writestr(file, text)
+            archive.writestr(f"{name}-1.0.dist-info/RECORD", "\n".join([*rows, f"{name}-1.0.dist-info/RECORD,,", ""]))
         return path
 
     def requirements(self, line: str) -> str:
@@ -219,6 +230,22 @@ def test_a_locked_package_is_installed_and_a_set_of_comments_installs_nothing(
     assert answer(made(none="# nothing\n\n")).returncode != 0
     environment = made(none="# nothing\n", app=index.requirements(f"probe==1.0 --hash=sha256:{index.hash}"))
     assert answer(environment).stdout == "42\n"
+
+
+def test_a_package_that_lacks_a_file_or_has_another_is_not_installed_until_it_is_installed_again(
+    made: Callable[..., Path], index: Index
+) -> None:
+    text = f"probe==1.0 --hash=sha256:{index.hash}"
+    environment = made(app=index.requirements(text))
+    (module,) = environment.glob("lib/python*/site-packages/probe*.py")
+    record(str(environment), sys.executable, "main", text)
+    assert is_installed(str(environment), "main", text, sys.executable)
+    for spoil in (module.unlink, lambda: module.write_text(f"{module.read_text()}#")):
+        spoil()
+        assert damaged(str(environment), text) == ["probe"]
+        assert not is_installed(str(environment), "main", text, sys.executable)
+        assert answer(made(app=index.requirements(text))).stdout == "42\n"
+        assert is_installed(str(environment), "main", text, sys.executable)
 
 
 def test_an_environment_of_another_python_is_made_anew_and_keeps_what_else_is_in_it(

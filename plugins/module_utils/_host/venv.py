@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 import hashlib
 import os
@@ -112,13 +113,49 @@ def record_path(path: str, name: str) -> str:
 
 
 def is_installed(path: str, name: str, requirements: str, python: str) -> bool:
-    """Tell whether a set is recorded as installed in a working environment."""
+    """Tell whether a set is recorded as installed in a working environment, which still has the files of the set."""
     try:
         with open(record_path(path, name), encoding="ascii") as stream:
             recorded = stream.read().strip()
     except FileNotFoundError:
         return False
-    return recorded == fingerprint(requirements, python) and os.path.exists(os.path.join(path, "bin", "python"))
+    works = recorded == fingerprint(requirements, python) and os.path.exists(os.path.join(path, "bin", "python"))
+    return works and not damaged(path, requirements)
+
+
+def damaged(path: str, requirements: str) -> list[str]:
+    """Return which packages of a set lack a file that was installed, or have it with another size."""
+    pinned = {_canonical(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", requirements, re.MULTILINE)}
+    found = []
+    for record_file in glob.glob(
+        os.path.join(glob.escape(path), "lib", "python*", "site-packages", "*.dist-info", "RECORD")
+    ):
+        name = _canonical(os.path.basename(os.path.dirname(record_file)).partition("-")[0])
+        if name in pinned and not _is_whole(record_file):
+            found.append(name)
+    return sorted(found)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _is_whole(record_file: str) -> bool:
+    """Tell whether all files of an installed package are there; bytecode is made again where it is missing."""
+    packages = os.path.dirname(os.path.dirname(record_file))
+    own = os.path.relpath(record_file, packages)
+    with open(record_file, encoding="utf-8", newline="") as stream:
+        for name, _digest, size in (row for row in csv.reader(stream) if len(row) == 3):
+            try:
+                found = os.stat(os.path.join(packages, name)).st_size
+            except OSError:
+                if not name.endswith(".pyc"):
+                    return False
+                continue
+            # It cannot have the size of itself, and some wheels say 0.
+            if size.isdigit() and found != int(size) and name != own:
+                return False
+    return True
 
 
 def install(
@@ -182,9 +219,10 @@ def install(
             text = stream.read()
         if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
             hashes = ["--require-hashes"] if "--hash=" in text else []
+            again = _again(damaged(path, text), uv)
             try:
                 run(
-                    [*command, *hashes, "-r", file],
+                    [*command, *hashes, *again, "-r", file],
                     f"Installing {os.path.basename(file)} into {path}",
                     unit,
                     environment,
@@ -205,6 +243,13 @@ def install(
     lock = os.path.join(path, ".lock")
     if os.path.lexists(lock):  # uv's, which it leaves open to everybody
         run(["chmod", "--", "600", lock], f"Closing {lock}", unit)
+
+
+def _again(packages: list[str], uv: str) -> list[str]:
+    """Return the options that install packages again, which both tools take for installed."""
+    if not packages:
+        return []
+    return [f"--reinstall-package={name}" for name in packages] if uv else ["--force-reinstall"]
 
 
 def _without_wheels(said: str, version: tuple[int, int], option: str) -> str:
