@@ -22,12 +22,27 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
 )
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
 from ansible_collections.baremetal.web.plugins.module_utils._release import activation as module
-from ansible_collections.baremetal.web.plugins.module_utils._release import retirement
+from ansible_collections.baremetal.web.plugins.module_utils._release import retirement, staging
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation, crossed
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError, replace_symlink
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
-from conftest import NO_HOOKS, OWNER, PATIENCE, A, B, C, D, Shop, StandIns, hook, killed_at, startsecs, wait_until
+from conftest import (
+    GROUP,
+    NO_HOOKS,
+    OWNER,
+    PATIENCE,
+    A,
+    B,
+    C,
+    D,
+    Shop,
+    StandIns,
+    hook,
+    killed_at,
+    startsecs,
+    wait_until,
+)
 
 # What a release consists of.
 
@@ -266,6 +281,86 @@ def test_the_live_release_that_ended_runs_again_when_it_is_activated_again(shop:
     shop.go_live(A)
     assert shop.visit() == A
     assert not shop.activation(A).drift()
+
+
+@pytest.mark.parametrize(
+    ("place", "spoil"),
+    [
+        ("sockets", lambda path: path.chmod(0o700)),
+        ("slots", lambda path: path.chmod(0o700)),
+        ("releases", lambda path: path.chmod(0o700)),
+        ("data", lambda path: path.chmod(0o755)),
+        (".", lambda path: path.chmod(0o700)),
+        ("run", lambda path: path.rmdir()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_directory_that_is_not_open_to_those_alone_who_need_it_is_a_drift_until_it_is_made_again(
+    shop: Shop, place: str, spoil: Callable[[Path], None]
+) -> None:
+    shop.go_live(A)
+    path = Path(shop.home.path, place)
+    spoil(path)
+    assert shop.activation(A).drift().startswith(f"{path} is missing, or is not open")
+    shop.home.create_directories(OWNER, GROUP)
+    assert not shop.activation(A).drift()
+
+
+def test_a_socket_that_the_web_server_may_not_use_is_opened_again_and_nothing_restarts(shop: Shop) -> None:
+    shop.go_live(A)
+    pid = shop.pid(A)
+    os.chmod(shop.home.socket(A), 0o600)
+    assert "sock is not open" in shop.activation(A).drift()
+    shop.go_live(A)
+    assert not shop.activation(A).drift()
+    assert shop.pid(A) == pid
+
+
+def test_a_server_whose_socket_is_gone_starts_again(shop: Shop) -> None:
+    shop.go_live(A)
+    pid = shop.pid(A)
+    os.unlink(shop.home.socket(A))
+    assert shop.activation(A).drift()
+    shop.go_live(A)
+    assert shop.visit() == A
+    assert shop.pid(A) != pid
+
+
+def test_a_background_program_that_supervisord_has_lost_is_started_again(shop: Shop) -> None:
+    shop.go_live(A, programs=[background("mailer")])
+    shop.supervisor.call("stopProcessGroup", f"shop-{A}.mailer")
+    shop.supervisor.call("removeProcessGroup", f"shop-{A}.mailer")
+    assert shop.activation(A).drift().endswith(f"shop-{A}.mailer is ABSENT")
+    shop.go_live(A)
+    assert not shop.activation(A).drift()
+
+
+@pytest.mark.parametrize(
+    ("place", "spoil"),
+    [
+        ("environment", lambda path: path.write_text("export APP_RELEASE=other\n")),
+        ("environment", lambda path: path.chmod(0o400)),
+        ("server/launch.py", lambda path: path.unlink()),
+        ("venv/bin/python", lambda path: path.unlink()),
+        (".", lambda path: path.chmod(0o700)),
+    ],
+    ids=["environment", "closed", "launcher", "python", "release"],
+)
+def test_a_release_whose_files_are_not_as_written_is_not_used_again(
+    shop: Shop, place: str, spoil: Callable[[Path], None]
+) -> None:
+    shop.lay(A)
+    path = Path(shop.home.release(A))
+    for directory in ("server", "venv/bin"):
+        (path / directory).mkdir(parents=True)
+    (path / "server/launch.py").touch()
+    (path / "venv/bin/python").symlink_to(sys.executable)
+    assert shop.home.same(A) == [A]
+    staging.Staging(shop.home, shop.description, A).finish()
+    assert shop.home.same(A) == [A]
+    spoil(path / place)
+    assert shop.home.damage(A) == place
+    assert shop.home.same(A) == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shlex
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.staging imp
 )
 
 CHECK_SECONDS = 60
+SOCKET_MODE = 0o660  # the launcher's
 Around = Callable[[str], contextlib.AbstractContextManager[dict[str, str]]]
 
 
@@ -147,7 +149,7 @@ class Activation:
 
     def text(self, program: dict[str, Any]) -> str:
         # The background programs do not listen.
-        listens = program["name"] == self.name and not self.endpoint["port"] and self.home.has_own_socket(self.release)
+        listens = program["name"] == self.name and self._binds()
         own = {"socket": self.home.socket(self.release)} if listens else {}
         own |= {key: str(value) for key, value in sorted(program["limits"].items()) if value}
         own |= self._tmp()
@@ -188,7 +190,10 @@ class Activation:
         """Return what is wrong with the release and all its programs; empty when all is well."""
         states = {program["name"]: self.supervisor.states(program["name"]) for program in self.background()}
         sick = (
-            f"its program {name} is {state}" for name, found in states.items() for state in found if state != "RUNNING"
+            f"its program {name} is {state}"
+            for name, found in states.items()
+            for state in found or ["ABSENT"]
+            if state != "RUNNING"
         )
         return self.health() or next(sick, "")
 
@@ -210,7 +215,38 @@ class Activation:
             return "it has not proved to be healthy"
         # supervisord itself may have been started a moment ago.
         self.supervisor.wait(self.name, self.description["program"]["startsecs"] + 5)
-        return self._drift_of_links() or self._drift_of_programs() or self.health_problem()
+        return (
+            self._drift_of_directories() or self._drift_of_links() or self._drift_of_programs() or self.health_problem()
+        )
+
+    def _drift_of_directories(self) -> str:
+        """Return which directory is not as it was made, or who may not connect to the socket; the probe is root."""
+        if path := self.home.misplaced_directory(self.description["user"]):
+            return f"{path} is missing, or is not open to those alone who need it"
+        socket = self.home.socket(self.release)
+        if self._binds() and os.path.exists(socket) and self._socket_state() != self._socket_wanted():
+            return f"{socket} is not open to those alone who need it"
+        return ""
+
+    def _binds(self) -> bool:
+        """Tell whether the launcher binds a socket for the server."""
+        return not self.endpoint["port"] and self.home.has_own_socket(self.release)
+
+    def _socket_state(self) -> tuple[int, int, int]:
+        info = os.stat(self.home.socket(self.release))
+        return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
+
+    def _socket_wanted(self) -> tuple[int, int, int]:
+        """Return what the launcher makes of a socket."""
+        return SOCKET_MODE, account(self.description["user"])[0], os.stat(self.home.sockets).st_gid
+
+    def _open_socket(self) -> None:
+        """Let those connect to the socket who are to."""
+        socket = self.home.socket(self.release)
+        if self._binds() and os.path.exists(socket):
+            mode, uid, gid = self._socket_wanted()
+            os.chown(socket, uid, gid)
+            os.chmod(socket, mode)
 
     def _drift_of_links(self) -> str:
         """Return which link leads to another release."""
@@ -397,11 +433,14 @@ class Activation:
     def _start(self) -> None:
         """Start the server's program unless it is live and runs; it starts with the host only once it is live."""
         live = self.home.current == self.release
+        # A server does not notice that its socket is gone, and nobody can connect any more.
+        reachable = not self._binds() or os.path.exists(self.home.socket(self.release))
         program = self.server(autostart=live)
         account(program["user"])  # supervisord would learn of it only when the launcher ends
         text = self.text(program)
         self._note_log(program)
-        if live and self.supervisor.state(self.name) in ("RUNNING", "STARTING"):
+        if live and reachable and self.supervisor.state(self.name) in ("RUNNING", "STARTING"):
+            self._open_socket()
             if self.supervisor.current_text(self.name) != text:
                 write_file(self.supervisor.path(self.name), text.encode(), 0o600)
             return

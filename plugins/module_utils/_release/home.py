@@ -10,12 +10,15 @@ So the whole switch is to make or remove one file. The links ``current`` and ``c
 from __future__ import annotations
 
 import grp
+import hashlib
 import json
 import os
 import pwd
 import re
 import shutil
+import stat
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -90,6 +93,28 @@ def size(path: str) -> int:
     return total
 
 
+def _is_directory(path: str, mode: int, uid: int, gid: int) -> bool:
+    """Tell whether a directory is there as it is to be."""
+    with suppress(OSError):
+        info = os.stat(path)
+        return (info.st_mode, info.st_uid, info.st_gid) == (stat.S_IFDIR | mode, uid, gid)
+    return False
+
+
+def _look(path: str) -> str:
+    """Describe a file or directory by its owner, mode and content; of a link only whether it leads somewhere."""
+    try:
+        info = os.stat(path)
+        if os.path.islink(path):
+            return "link"
+        if stat.S_ISDIR(info.st_mode):
+            return f"{info.st_mode:o} {info.st_uid} {info.st_gid}"
+        with open(path, "rb") as stream:
+            return f"{info.st_mode:o} {info.st_uid} {info.st_gid} {hashlib.sha256(stream.read()).hexdigest()}"
+    except OSError:
+        return "missing"
+
+
 class Home:
     """The home of one app."""
 
@@ -113,21 +138,37 @@ class Home:
     def create_directories(self, user: str, socket_group: str) -> None:
         """Create the directories of the app, each open to those only who need it."""
         self.refuse_data_of_another(user)
-        app_uid, app_gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
         with ChangeRecord() as notes:
             notes.note_directory(os.path.dirname(self.path))
             notes.note_app(self.path, user)
             notes.note_directory(BUILD_HOME, owned=True)
             notes.note("tree", SHM)
-        make_directory(os.path.dirname(self.path), 0o755)
-        make_directory(self.path, 0o751, 0, app_gid)
-        for path in (self.releases, self.slots):
-            make_directory(path, 0o755)
-        socket_gid = grp.getgrnam(socket_group).gr_gid
-        make_directory(self.run, 0o750, app_uid, socket_gid)
-        # Root's, so no app can replace a socket. Each socket says who may connect: the app, this group.
-        make_directory(self.sockets, 0o711, 0, socket_gid)
+        for path, (mode, uid, gid) in self._directories(user, grp.getgrnam(socket_group).gr_gid).items():
+            make_directory(path, mode, uid, gid)
         self.chown_data(user)
+
+    def _directories(self, user: str, socket_gid: int) -> dict[str, tuple[int, int, int]]:
+        """Return the mode, the user and the group of each directory but the data."""
+        uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
+        return {
+            os.path.dirname(self.path): (0o755, 0, 0),
+            self.path: (0o751, 0, gid),
+            self.releases: (0o755, 0, 0),
+            self.slots: (0o755, 0, 0),
+            self.run: (0o750, uid, socket_gid),
+            # Root's, so no app can replace a socket. Each socket says who may connect: the app, this group.
+            self.sockets: (0o711, 0, socket_gid),
+        }
+
+    def misplaced_directory(self, user: str) -> str:
+        """Return a directory that is missing, or is not open to those alone who need it; empty for none."""
+        try:
+            account = pwd.getpwnam(user)
+        except KeyError:  # nobody can have it
+            return self.path
+        socket_gid = os.stat(self.run).st_gid if os.path.isdir(self.run) else 0  # as it was told when it was made
+        wanted = {**self._directories(user, socket_gid), self.data: (0o700, account.pw_uid, account.pw_gid)}
+        return next((path for path, owned in wanted.items() if not _is_directory(path, *owned)), "")
 
     def chown_data(self, user: str) -> None:
         """Give the data to a user: new, kept since the app was removed, or another user's who has written nothing."""
@@ -291,8 +332,22 @@ class Home:
         return []
 
     def same(self, release: str) -> list[str]:
-        """Return the complete releases with the same content, oldest first."""
-        return [name for name in self.staged() if name.partition(".")[0] == release.partition(".")[0]]
+        """Return the complete releases with the same content that are as they were written, oldest first."""
+        same = (name for name in self.staged() if name.partition(".")[0] == release.partition(".")[0])
+        return [name for name in same if not self.damage(name)]
+
+    def written(self, release: str, names: Iterable[str]) -> dict[str, str]:
+        """Describe files of a release by their owner, mode and content."""
+        return {name: _look(os.path.join(self.release(release), name)) for name in names}
+
+    def damage(self, release: str) -> str:
+        """Return which file of a release is not as this collection wrote it; empty for none.
+
+        Its code and packages are not compared: hooks may change the code, and there are many files.
+        """
+        noted = self.manifest(release).get("written", {})  # releases of earlier versions of this collection have none
+        found = self.written(release, noted)
+        return next((name for name in noted if noted[name] != found[name]), "")
 
     def drop(self, release: str) -> None:
         """Remove the files of a release."""

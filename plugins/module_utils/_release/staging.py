@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import archives, trees, venv
+from ansible_collections.baremetal.web.plugins.module_utils._host import trees, venv
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import make_directory, write_file
 from ansible_collections.baremetal.web.plugins.module_utils._host.locks import file_lock
 from ansible_collections.baremetal.web.plugins.module_utils._host.transient import Unit, environment_text
@@ -77,6 +77,8 @@ def account(user: str) -> tuple[int, int]:
 
 def unpack(archive: str, target: str) -> None:
     """Unpack an archive of the controller into a directory, as root's, with plain modes."""
+    from ansible_collections.baremetal.web.plugins.module_utils._host import archives  # slow, and seldom needed
+
     try:
         archives.unpack(archive, target, archives.Bounds())  # the controller has counted
     except archives.ArchiveError as error:
@@ -152,7 +154,18 @@ class Staging:
 
     def finish(self) -> None:
         """Let the release count as complete, when all that belongs to its staging is done."""
-        self.home.remember(self.release, staged=time.time())
+        self.home.remember(self.release, staged=time.time(), written=self.home.written(self.release, self._own_files()))
+
+    def _own_files(self) -> list[str]:
+        """Return what this collection has put into the release, as paths in it."""
+        found = [".", ENVIRONMENT]
+        if os.path.islink(os.path.join(self.venv, "bin", "python")):  # the interpreter itself is the system's
+            found.append("venv/bin/python")
+        for directory, _directories, names in os.walk(os.path.join(self.path, SERVER)):
+            found += [
+                os.path.relpath(os.path.join(directory, name), self.path) for name in names if name[-4:] != ".pyc"
+            ]
+        return sorted(found)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the release runs with."""
