@@ -166,7 +166,7 @@ def rendered(home: Path) -> dict[str, list[dict[str, str]]]:
     facts = {"os_family": "Debian", "distribution": "Debian", "distribution_version": "13.1"}
     settings = {"path": "/zz.conf", "content": f"{{{{ lookup('ansible.builtin.template', '{SETTINGS}') }}}}"}
     variables = {
-        "__apache_listens": {"stdout_lines": []},
+        "__apache_listens": {"listen": []},
         "nginx_ipv6_enabled": False,
         "nginx_trusted_proxies": [PROXY],
         "apache_trusted_proxies": [PROXY],

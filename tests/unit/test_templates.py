@@ -89,7 +89,7 @@ def slots(name: str, prefix: str = "/", **more: Any) -> dict[str, Any]:
 
 def apache_site(site: Mapping[str, Any]) -> dict[str, Any]:
     """Return what renders the same site for Apache httpd."""
-    return {**site, "__apache_listens": {"stdout_lines": ["Listen 80"]}}
+    return {**site, "__apache_listens": {"listen": ["Listen 80"]}}
 
 
 def supervisord(**more: Any) -> dict[str, Any]:
@@ -1018,21 +1018,27 @@ def test_gunicorn_shares_no_file_with_another_release_for_two_run_at_once(text: 
 
 
 @pytest.fixture
-def app_run(text: Text, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def apps_home() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.fixture
+def app_run(text: Text, apps_home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command app-run with one app, whose user is ours, or nobody when we are root."""
-    release = tmp_path / "shop" / "releases" / "1"
+    release = apps_home / "shop" / "releases" / "1"
     (release / "app").mkdir(parents=True)
     (release / "app" / "say").write_text('echo "$(id -un) $(pwd -P) $WORDS $# ${SECRET-none}"; exit 7')
     (release / "environment").write_text("export WORDS='a  b'\nexport PATH=/usr/bin:/bin\n")
-    (tmp_path / "shop" / "current").symlink_to(release)
-    (tmp_path / "shop" / "data").mkdir()
-    (tmp_path / "bare" / "data").mkdir(parents=True)
+    (apps_home / "shop" / "current").symlink_to(release)
+    (apps_home / "shop" / "data").mkdir()
+    (apps_home / "bare" / "data").mkdir(parents=True)
     if os.geteuid() == 0:
-        shutil.chown(tmp_path / "shop" / "data", "nobody")
-        for parent in (tmp_path, *tmp_path.parents[:2]):
-            parent.chmod(0o755)
-    script = tmp_path / "app-run"
-    script.write_text(text("app-run").replace("/srv/wsgi", str(tmp_path)))
+        shutil.chown(apps_home / "shop" / "data", "nobody")
+    script = apps_home / "app-run"
+    script.write_text(text("app-run").replace("/srv/wsgi", str(apps_home)))
 
     def _run(*words: str) -> subprocess.CompletedProcess[str]:
         command = ["sh", str(script), *words]
@@ -1044,11 +1050,11 @@ def app_run(text: Text, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
 
 
 def test_a_command_runs_as_the_apps_user_with_the_releases_environment(
-    app_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    app_run: Callable[..., subprocess.CompletedProcess[str]], apps_home: Path
 ) -> None:
     done = app_run("shop", "sh", "say", "one", "two words")
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "nobody"
-    assert (done.stdout, done.stderr) == (f"{user} {tmp_path}/shop/releases/1/app a  b 2 none\n", "")
+    assert (done.stdout, done.stderr) == (f"{user} {apps_home}/shop/releases/1/app a  b 2 none\n", "")
     assert done.returncode == 7
 
 
