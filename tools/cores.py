@@ -18,7 +18,7 @@ CACHE = REPOSITORY / ".cache" / "cores"
 CORES = {"2.17": (10, 12), "2.18": (11, 13), "2.19": (11, 13), "2.20": (12, 14), "2.21": (12, 14)}
 # The oldest Python of the controller that this collection supports.
 LEAST_PYTHON = 11
-TESTS = [f"tests/unit/test_{name}.py" for name in ("apps", "refusals", "tables", "wrapped_values")]
+TESTS = [f"tests/unit/test_{name}.py" for name in ("apps", "refusals", "survey", "tables", "wrapped_values")]
 
 
 def _candidates(minor: int) -> Iterator[str]:

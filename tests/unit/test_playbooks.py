@@ -209,8 +209,8 @@ def test_a_misspelt_word_is_refused_with_the_one_that_is_meant(playbook: str, sa
 
 def test_a_word_of_another_playbook_is_refused() -> None:
     assert problems("baremetal.web.site", "app", "version") == [
-        "-e version has no effect: deploy reads it, and site reads app and unpublish from the command line. Leave it "
-        "out, or run the playbook that you mean."
+        "-e version has no effect: deploy reads it, and site reads app, site_survey and unpublish from the command "
+        "line. Leave it out, or run the playbook that you mean."
     ]
     assert "status reads no word of the command line" in problems("baremetal.web.status", "app")[0]
     for playbook, word in (("deploy", "to"), ("rollback", "version"), ("rollback", "deploy_serial"), ("lock", "force")):
@@ -225,6 +225,7 @@ def test_a_word_of_another_playbook_is_refused() -> None:
         ("rollback", "app", "shop,blog", "rollback takes one app. Run it once for each."),
         ("lock", "app", ["shop", "blog"], "lock takes one app. Run it once for each."),
         ("site", "unpublish", "a b", "the name of an app"),
+        ("site", "site_survey", "maybe", "true or false"),
         *(("deploy", "deploy_serial", value, "a share of them") for value in ("abc", 0, -1, "0", "101%", "1,x", 1.5)),
         ("rollback", "rollback_serial", "half", "a share of them"),
         ("upgrade", "upgrade_serial", "0%", "a share of them"),

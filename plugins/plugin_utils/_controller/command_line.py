@@ -20,7 +20,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "lock": ("app", "message"),
     "remove": ("confirm", "remove", "remove_data", "unpublish"),
     "rollback": ("app", "force", "lock_wait", "message", "rollback_serial", "to"),
-    "site": ("app", "unpublish"),
+    "site": ("app", "site_survey", "unpublish"),
     "status": (),
     "unlock": ("app",),
     "upgrade": ("upgrade_timeout", "upgrade_serial"),
@@ -45,7 +45,7 @@ _SHARES = _Wanted(_BATCH, "a number of hosts from 1 up, a share of them such as 
 _VALUES = {
     "app": _Wanted(_NAME, "the name of an app, or several as one,two", several=True),
     "unpublish": _Wanted(_NAME, "the name of an app, or several as one,two", several=True),
-    **dict.fromkeys(("redeploy", "force", "deploy_switch_back", "remove_data"), _TRUTH),
+    **dict.fromkeys(("redeploy", "force", "deploy_switch_back", "remove_data", "site_survey"), _TRUTH),
     **dict.fromkeys(("deploy_serial", "rollback_serial", "upgrade_serial"), _SHARES),
     "lock_wait": _Wanted(r"\d+", "a number of seconds, 0 or more, without a unit"),
     "upgrade_timeout": _Wanted(r"[1-9]\d*", "a number of seconds, 1 or more, without a unit"),
