@@ -5,34 +5,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.baremetal.web.plugins.plugin_utils._controller.uploads import UploadingAction
+from ansible_collections.baremetal.web.plugins.plugin_utils._controller.surveyed import SurveyedAction
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.requirements import REQUIREMENTS, Reader
 from ansible_collections.baremetal.web.plugins.plugin_utils._mechanisms.wheelhouse import Wheelhouse
 
 
-class ActionModule(UploadingAction):
+class ActionModule(SurveyedAction):
     """Call the module, and once more with the wheels that it asks for."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        wanted = dict(self._task.args)
-        if wanted.get("requirements") is not None:
-            self._check(wanted)
-        place = wanted.pop("wheelhouse", "")
-        if not place:
-            return self._call(wanted, task_vars)
-        house = Wheelhouse(place)
-        wanted["wheels"] = house.wanted(wanted["requirements"])
-        answer = self._call(wanted, task_vars)
-        if lacking := answer.pop("lacking", []):
+    def ask(self, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        answer = super().ask(wanted, task_vars)
+        if (place := self._task.args.get("wheelhouse")) and (lacking := answer.pop("lacking", [])):
+            house = Wheelhouse(place)
             wanted["archive"] = self._upload(lambda path: house.pack(lacking, path), "wheels.tar")
-            answer = self._call(wanted, task_vars)
+            answer = super().ask(wanted, task_vars)
         return answer
+
+    @classmethod
+    def host_args(cls, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the host is asked first; it needs no connection."""
+        wanted = super().host_args(args)
+        if "requirements" in wanted:
+            cls._check(wanted)
+        if place := wanted.pop("wheelhouse", ""):
+            wanted["wheels"] = Wheelhouse(place).wanted(wanted["requirements"])
+        return wanted
 
     @staticmethod
     def _check(wanted: dict[str, Any]) -> None:
@@ -43,6 +46,3 @@ class ActionModule(UploadingAction):
         if found.problems:
             raise AnsibleActionFail("\n".join(dict.fromkeys(found.problems)))
         wanted["requirements"] = found.files()[REQUIREMENTS]
-
-    def _call(self, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name="baremetal.web.venv", module_args=wanted, task_vars=task_vars)

@@ -62,59 +62,12 @@ ports:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
-from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
-from ansible_collections.baremetal.web.plugins.module_utils._host.firewall import (
-    Firewall,
-    FirewallError,
-    entry_name,
-    installed,
-)
-
-
-def change(firewall: Firewall, name: str, ports: set[int]) -> None:
-    """Make the firewall as wanted, noted in the change record while there is anything to undo."""
-    with ChangeRecord() as change_record:
-        if ports:
-            change_record.note("firewall", name)
-            firewall.open(ports)
-        else:
-            firewall.close()
-            change_record.forget("firewall", name)
+from ansible_collections.baremetal.web.plugins.module_utils._host.modules.firewall import ARGUMENTS, work
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "ports": {"type": "list", "elements": "int", "default": []},
-            "exclusive": {"type": "bool", "default": True},
-        },
-        supports_check_mode=True,
-    )
-    module.run_command_environ_update = PLAIN
-    name = module.params["name"]
-    wanted = set(module.params["ports"]) if module.params["state"] == "present" else set()
-    try:
-        firewalls = installed(module.run_command, entry_name(name))
-        # What was opened is closed even when the firewall was stopped since.
-        firewall = next((one for one in firewalls if (one.running if wanted else one.saved())), None)
-        if not firewall:
-            module.exit_json(changed=False, firewall="", ports=[])
-        before = firewall.saved()
-        wanted |= set() if module.params["exclusive"] else before
-        changed = not firewall.converged(wanted)
-        if changed and not module.check_mode:
-            change(firewall, name, wanted)
-    except FirewallError as error:
-        module.fail_json(msg=str(error))
-    lines = ["".join(f"{port}/tcp\n" for port in sorted(ports)) for ports in (before, wanted)]
-    header = f"{firewall.program}: {firewall.name}"
-    diff = {"before_header": header, "after_header": header, "before": lines[0], "after": lines[1]}
-    module.exit_json(changed=changed, firewall=firewall.program, ports=sorted(wanted), diff=diff if changed else {})
+    carry_out(ARGUMENTS, work)
 
 
 if __name__ == "__main__":

@@ -36,33 +36,12 @@ ansible_facts:
   returned: always
 """
 
-import os
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.facts.system.distribution import DistributionFactCollector
-from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
-from ansible.module_utils.facts.system.platform import PlatformFactCollector
-from ansible.module_utils.facts.system.selinux import SelinuxFactCollector
-
-# In this order, as each sees what those before have found.
-COLLECTORS = (PlatformFactCollector, DistributionFactCollector, PkgMgrFactCollector, SelinuxFactCollector)
-
-
-def machine() -> dict:
-    """Tell what the host computes with."""
-    with open("/proc/meminfo", encoding="ascii") as stream:
-        memory = next(line.split()[1] for line in stream if line.startswith("MemTotal:"))
-    return {"processor_nproc": len(os.sched_getaffinity(0)), "memtotal_mb": int(memory) // 1024}
+from ansible_collections.baremetal.web.plugins.module_utils._host.modules.host_facts import ARGUMENTS, work
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    found = {}
-    for collector in COLLECTORS:
-        known = {f"ansible_{name}": value for name, value in found.items()}
-        found.update(collector().collect(module, {**known, **found}))
-    facts = {**found, **machine()}
-    module.exit_json(ansible_facts={f"ansible_{name}": value for name, value in facts.items()})
+    carry_out(ARGUMENTS, work)
 
 
 if __name__ == "__main__":

@@ -50,15 +50,14 @@ step:
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     RUN_OPTIONS,
     Operation,
-    carry_out,
+    perform,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._release.programs import Programs
 
@@ -85,11 +84,10 @@ class Abandon(Operation):
 
 def main() -> None:
     text = {"type": "str", "default": ""}
-    module = AnsibleModule(
-        argument_spec={**APP_OPTIONS, **RUN_OPTIONS, "release": text, "reason": text},
-        supports_check_mode=True,
+    carry_out(
+        {**APP_OPTIONS, **RUN_OPTIONS, "release": text, "reason": text},
+        lambda asked: perform(Abandon(asked.params["name"], asked.params), asked.check_mode),
     )
-    carry_out(module, Abandon(module.params["name"], module.params))
 
 
 if __name__ == "__main__":

@@ -70,14 +70,13 @@ step:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     LOCK_OPTIONS,
     RUN_OPTIONS,
     Switch,
-    carry_out,
+    perform,
 )
 
 
@@ -93,17 +92,16 @@ class Activate(Switch):
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
+    carry_out(
+        {
             **APP_OPTIONS,
             **RUN_OPTIONS,
             **LOCK_OPTIONS,
             "release": {"type": "str", "required": True},
             "current": {"type": "str"},
         },
-        supports_check_mode=True,
+        lambda asked: perform(Activate(asked.params["name"], asked.params), asked.check_mode),
     )
-    carry_out(module, Activate(module.params["name"], module.params))
 
 
 if __name__ == "__main__":

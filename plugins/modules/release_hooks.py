@@ -63,8 +63,7 @@ step:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 from ansible_collections.baremetal.web.plugins.module_utils._release.hooks import KINDS
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
@@ -72,7 +71,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.operation i
     LOCK_OPTIONS,
     RUN_OPTIONS,
     Operation,
-    carry_out,
+    perform,
 )
 
 
@@ -101,8 +100,8 @@ class Hooks(Operation):
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
+    carry_out(
+        {
             **APP_OPTIONS,
             **RUN_OPTIONS,
             "release": {"type": "str", "required": True},
@@ -110,9 +109,8 @@ def main() -> None:
             "run_once": {"type": "bool", "default": True},
             "lock_seconds": LOCK_OPTIONS["lock_seconds"],
         },
-        supports_check_mode=True,
+        lambda asked: perform(Hooks(asked.params["name"], asked.params), asked.check_mode),
     )
-    carry_out(module, Hooks(module.params["name"], module.params))
 
 
 if __name__ == "__main__":

@@ -58,14 +58,13 @@ step:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
     APP_OPTIONS,
     RUN_OPTIONS,
     Operation,
-    carry_out,
+    perform,
 )
 
 
@@ -103,16 +102,15 @@ class Lock(Operation):
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
+    carry_out(
+        {
             **APP_OPTIONS,
             **RUN_OPTIONS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "reason": {"type": "str", "default": ""},
         },
-        supports_check_mode=True,
+        lambda asked: perform(Lock(asked.params["name"], asked.params), asked.check_mode),
     )
-    carry_out(module, Lock(module.params["name"], module.params))
 
 
 if __name__ == "__main__":

@@ -35,9 +35,8 @@ RETURN = r"""
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._release.operation import APP_OPTIONS, Operation, carry_out
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
+from ansible_collections.baremetal.web.plugins.module_utils._release.operation import APP_OPTIONS, Operation, perform
 
 
 class ProxySynced(Operation):
@@ -50,8 +49,7 @@ class ProxySynced(Operation):
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=dict(APP_OPTIONS), supports_check_mode=True)
-    carry_out(module, ProxySynced(module.params["name"], module.params))
+    carry_out(APP_OPTIONS, lambda asked: perform(ProxySynced(asked.params["name"], asked.params), asked.check_mode))
 
 
 if __name__ == "__main__":

@@ -80,8 +80,7 @@ step:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import crossed
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import ReleaseError
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
@@ -90,7 +89,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.operation i
     LOCK_OPTIONS,
     RUN_OPTIONS,
     Switch,
-    carry_out,
+    perform,
 )
 
 
@@ -191,8 +190,8 @@ class Rollback(Switch):
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
+    carry_out(
+        {
             **APP_OPTIONS,
             **RUN_OPTIONS,
             **LOCK_OPTIONS,
@@ -200,9 +199,8 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "withdraw": {"type": "bool", "default": False},
         },
-        supports_check_mode=True,
+        lambda asked: perform(Rollback(asked.params["name"], asked.params), asked.check_mode),
     )
-    carry_out(module, Rollback(module.params["name"], module.params))
 
 
 if __name__ == "__main__":

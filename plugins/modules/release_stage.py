@@ -141,9 +141,8 @@ step:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.baremetal.web.plugins.module_utils._host import wheels
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import published, slots_with
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import mutex
 from ansible_collections.baremetal.web.plugins.module_utils._release.operation import (
@@ -151,7 +150,7 @@ from ansible_collections.baremetal.web.plugins.module_utils._release.operation i
     LOCK_OPTIONS,
     RUN_OPTIONS,
     Operation,
-    carry_out,
+    perform,
 )
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import Staging, with_environment
 
@@ -213,8 +212,8 @@ class Build(Operation):
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
+    carry_out(
+        {
             **RUN_OPTIONS,
             **LOCK_OPTIONS,
             "app": {"type": "dict", "required": True},
@@ -235,9 +234,8 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "manifest": {"type": "dict", "default": {}},
         },
-        supports_check_mode=True,
+        lambda asked: perform(Build(asked.params), asked.check_mode),
     )
-    carry_out(module, Build(module.params))
 
 
 if __name__ == "__main__":

@@ -110,102 +110,12 @@ restored:
   returned: always
 """
 
-import glob
-import os
-import tempfile
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
-from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
-from ansible_collections.baremetal.web.plugins.module_utils._host.selinux import (
-    Needs,
-    Policy,
-    SELinuxError,
-    module_name,
-)
-
-
-def compose(policy: Policy, wanted: dict) -> str:
-    """Return the policy module that is wanted, empty for none."""
-    if wanted["state"] == "absent" or not policy.knows(wanted["domain"]):
-        return ""
-    needs = Needs(policy, wanted["domain"])
-    for context in wanted["contexts"]:
-        needs.label(context["path"], context["type"])
-    for server in wanted["peers"]:
-        needs.reach(server)
-    for port in wanted["listen"]:
-        needs.listen(port, wanted["port_type"], wanted["port_types"])
-    for port in wanted["connect"]:
-        needs.connect(port, wanted["port_type"])
-    return needs.text()
-
-
-def install(module: AnsibleModule, name: str, text: str) -> None:
-    """Put a policy module in its place; remove it when it is to have no rules."""
-    with ChangeRecord() as change_record, tempfile.TemporaryDirectory() as directory:
-        command = ["semodule", "-r", name]
-        if text:
-            change_record.note("selinux", module.params["name"])
-            path = os.path.join(directory, f"{name}.cil")
-            with open(path, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            command = ["semodule", "-i", path]
-        code, out, err = module.run_command(command)
-        if not Policy().module(name):
-            change_record.forget("selinux", module.params["name"])
-    if code:
-        module.fail_json(msg=f"{' '.join(command)} failed, so the policy is as it was. It says: {(err or out).strip()}")
-
-
-def restore(module: AnsibleModule, patterns: list[str]) -> list[str]:
-    """Give files the labels that the policy wants; return what restorecon says of each that had another one."""
-    paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})
-    if not paths:
-        return []
-    options = ["-R", "-v", *(["-n"] if module.check_mode else [])]
-    out = module.run_command(["restorecon", *options, *paths], check_rc=True)[1]
-    return [line for line in out.splitlines() if " from " in line]
+from ansible_collections.baremetal.web.plugins.module_utils._host.modules.selinux import ARGUMENTS, work
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 
 
 def main() -> None:
-    words = {"type": "list", "elements": "str", "default": []}
-    ports = {"type": "list", "elements": "int", "default": []}
-    context = {"path": {"type": "str", "required": True}, "type": {"type": "str", "required": True}}
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "domain": {"type": "str", "default": "httpd_t"},
-            "contexts": {"type": "list", "elements": "dict", "default": [], "options": context},
-            "peers": words,
-            "connect": ports,
-            "listen": ports,
-            "port_type": {"type": "str", "default": "http_port_t"},
-            "port_types": words,
-            "restore": words,
-        },
-        supports_check_mode=True,
-    )
-    module.run_command_environ_update = PLAIN
-    policy = Policy()
-    if not policy.enabled:
-        module.exit_json(changed=False, rules=[], restored=[])
-    name = module_name(module.params["name"])
-    try:
-        text = compose(policy, module.params)
-    except SELinuxError as error:
-        module.fail_json(msg=str(error))
-    previous = policy.module(name)
-    if text != previous and not module.check_mode:
-        install(module, name, text)
-    restored = restore(module, module.params["restore"])
-    header = f"policy module {name}"
-    diff = [{"before_header": header, "after_header": header, "before": previous, "after": text}] * (text != previous)
-    diff += [{"prepared": "".join(f"{line}\n" for line in restored)}] * bool(restored)
-    rules = [line for line in text.splitlines() if line.startswith("(")]
-    module.exit_json(changed=text != previous or bool(restored), rules=rules, restored=restored, diff=diff)
+    carry_out(ARGUMENTS, work)
 
 
 if __name__ == "__main__":

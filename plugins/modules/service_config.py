@@ -285,110 +285,12 @@ action:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._host.configuration import Configuration
-from ansible_collections.baremetal.web.plugins.module_utils._host.files import PLAIN
-from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import SecretError
-from ansible_collections.baremetal.web.plugins.module_utils._host.readable import readable
-from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused
-
-
-def entries(mode: dict[str, str], **more: dict) -> dict:
-    """Describe a list of files or directories."""
-    name = {"type": "str", "default": "root"}
-    options = {
-        "path": {"type": "path", "required": True},
-        "mode": {"type": "str", **mode},
-        "owner": name,
-        "group": name,
-    }
-    return {"type": "list", "elements": "dict", "default": [], "options": {**options, **more}}
-
-
-def files(**content: bool) -> dict:
-    """Describe a list of files."""
-    return entries(
-        {},
-        content={"type": "str", "required": True, **content},
-        foreign={"type": "str", "choices": ["refuse", "keep", "replace"], "default": "refuse"},
-        kept_with={"type": "list", "elements": "str", "default": []},
-    )
-
-
-def texts(**more: object) -> dict:
-    """Describe a list of texts."""
-    return {"type": "list", "elements": "str", "default": [], **more}
-
-
-ARGUMENT_SPEC = {
-    "name": {"type": "str"},
-    "manager": {"type": "str", "choices": ["systemd", "supervisor"]},
-    "program": {"type": "dict"},
-    "directories": entries(
-        {"default": "0755"},
-        owned={"type": "bool", "default": False},
-        data_of={"type": "str", "default": ""},
-    ),
-    "files": files(),
-    # The contents are secret, the paths are not.
-    "secret_files": {**files(no_log=True), "no_log": False},
-    "secrets": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "no_log": False,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "path": {"type": "path", "required": True},
-            "length": {"type": "int", "default": 32},
-            "owner": {"type": "str", "default": "root"},
-            "group": {"type": "str", "default": "root"},
-        },
-    },
-    "account_files": files(),
-    "absent": texts(elements="path"),
-    "absent_if_packaged": texts(elements="path"),
-    "exclusive": texts(),
-    "keeps": {"type": "str"},
-    "check": texts(),
-    "check_expects": texts(),
-    "check_forbids": texts(),
-    "conflicts": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "files": {"type": "list", "elements": "str", "required": True},
-            "regex": {"type": "str", "required": True},
-            "explanation": {"type": "str", "required": True},
-        },
-    },
-    "accounts": texts(),
-    "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
-    "restart_if_newer": texts(elements="path", aliases=["newer"]),
-    "drain": texts(aliases=["withdraw"]),
-    "ready": texts(),
-    "ready_timeout": {"type": "int", "default": 60},
-    "ports": texts(),
-}
+from ansible_collections.baremetal.web.plugins.module_utils._host.modules.service_config import ARGUMENTS, work
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    module.run_command_environ_update = PLAIN
-    try:
-        configuration = Configuration(module)
-        configuration.refuse()
-    except (Refused, SecretError) as error:
-        module.fail_json(msg=f"{error} Nothing was changed.")
-    result = configuration.result()
-    if configuration.changed and not module.check_mode:
-        try:
-            result["action"] = configuration.apply()
-        except Refused as error:
-            module.fail_json(msg=readable(str(error)), files=configuration.transaction.changed)
-    module.exit_json(**result)
+    carry_out(ARGUMENTS, work)
 
 
 if __name__ == "__main__":

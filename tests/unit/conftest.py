@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, transient  # noqa: E402
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, transient, work  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host import supervisor as supervisor_utils  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import AddressConnection  # noqa: E402
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor  # noqa: E402
@@ -381,6 +381,7 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
                 assert not result.error_messages
                 self.params = result.validated_parameters
                 self.check_mode = check_mode
+                self._diff = True
                 self.run_command_environ_update: Mapping[str, str] = {}
                 self.said: dict[str, list[str]] = {}
 
@@ -405,7 +406,8 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
             def fail_json(self, **result: Any) -> NoReturn:
                 raise Ended({"failed": True, **self.said, **result})
 
-        monkeypatch.setattr(module, "AnsibleModule", Module)
+        # A module whose work stands apart is made an AnsibleModule there.
+        monkeypatch.setattr(module if hasattr(module, "AnsibleModule") else work, "AnsibleModule", Module)
         with pytest.raises(Ended) as ended:
             module.main()
         return ended.value.result

@@ -122,7 +122,7 @@ def test_settings_of_the_host_are_hidden_from_conda_and_stay(
     for place in places:
         place.mkdir(parents=True)
         (place / ".condarc").write_text("channels: [theirs]\n")
-    module = importlib.import_module("ansible_collections.baremetal.web.plugins.modules.conda")
+    module = importlib.import_module("ansible_collections.baremetal.web.plugins.module_utils._host.modules.conda")
     monkeypatch.setattr(module, "HOST_SETTINGS", (*map(str, places), "/nonexistent"))
     seen = tmp_path / "seen"
     make = conda.make

@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, packages
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Transaction
+from ansible_collections.baremetal.web.plugins.module_utils._host.modules import packages as module
 from ansible_collections.baremetal.web.plugins.module_utils._host.packages import (
     Answer,
     Apt,
@@ -26,7 +27,6 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.packages impor
     complaints,
     difference,
 )
-from ansible_collections.baremetal.web.plugins.modules import packages as module
 
 APT_SIMULATION = """\
 Remv apache2 [2.4.62-1]

@@ -28,6 +28,7 @@ from ansible.utils.display import Display
 from ansible_collections.baremetal.web.plugins.action.release_stage import ActionModule
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.lookup import template
+from ansible_collections.baremetal.web.plugins.module_utils._host import work
 from ansible_collections.baremetal.web.plugins.module_utils._release.staging import SERVER_LOCK
 from ansible_collections.baremetal.web.plugins.plugin_utils._apps.resolve import resolve
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
@@ -83,7 +84,8 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, 
             raise Intercepted
 
         if hasattr(module, "main"):
-            monkeypatch.setattr(module, "AnsibleModule", intercept)
+            # A module whose work stands apart is made an AnsibleModule there.
+            monkeypatch.setattr(module if hasattr(module, "AnsibleModule") else work, "AnsibleModule", intercept)
             with pytest.raises(Intercepted):
                 module.main()
         else:  # documentation of an action that does all the work
@@ -173,7 +175,9 @@ def test_a_filter_takes_what_it_documents(documented: dict[str, dict[str, Any]],
     filters = load("filter", name).FilterModule().filters()
     assert list(filters) == [name]
     document = documented["filter"][name]["doc"]
-    first, *others = inspect.signature(filters[name]).parameters.values()
+    # Jinja itself gives some filters its environment before the value.
+    parameters = [*inspect.signature(filters[name]).parameters.values()]
+    first, *others = parameters[1:] if hasattr(filters[name], "jinja_pass_arg") else parameters
     assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     assert {"_input", *(other.name for other in others)} == set(document["options"])
     for other in others:
@@ -339,6 +343,19 @@ def test_a_release_that_is_staged_already_is_not_sent_again(action: Callable[...
     release = action(answer={"complete": True})
     assert release.modules == [INFO, "release_stage"]
     assert release.uploaded == []
+
+
+def test_what_a_host_is_asked_first_is_known_without_a_connection(action: Callable[..., Release]) -> None:
+    release = action(environment={"A": "1"})
+    question = ActionModule.question(release._task.args)
+    assert json.loads(json.dumps(question)) == release.asked[0]
+    assert release.modules[0] == INFO
+
+
+def test_a_release_is_converged_where_the_host_says_so_and_could_be_asked() -> None:
+    assert ActionModule.converged({"converged": True})
+    assert not ActionModule.converged({"converged": False})
+    assert not ActionModule.converged({"failed": True, "msg": "why"})
 
 
 def test_the_release_that_the_host_names_is_the_one_that_is_built(action: Callable[..., Release]) -> None:

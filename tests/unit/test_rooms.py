@@ -67,6 +67,18 @@ def test_the_role_of_a_mechanism_uses_nothing_that_knows_apps(role: str) -> None
     assert foreign == set()
 
 
+def test_the_room_of_hosts_imports_nothing_that_knows_releases() -> None:
+    files = list((PLUGINS / "module_utils" / "_host").rglob("*.py"))
+    assert any(file.parent.name == "modules" for file in files)
+    foreign = {
+        f"{file.name} imports {found.relative_to(PLUGINS)}"
+        for file in files
+        for found in imports(file)
+        if "_host" not in found.parts
+    }
+    assert foreign == set()
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_of_the_controller_imports_only_rooms_below_it(room: str) -> None:
     files = list((PLUGINS / "plugin_utils" / room).glob("*.py"))

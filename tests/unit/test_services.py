@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, pending_marker, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor
-from ansible_collections.baremetal.web.plugins.modules import app_info
+from ansible_collections.baremetal.web.plugins.module_utils._release.modules import app_info
 from conftest import GROUP, OWNER, StandIns, Systemd, startsecs, wait_until
 
 Change = Callable[..., dict[str, Any]]
@@ -136,6 +138,29 @@ def test_a_program_that_somebody_stopped_runs_again(web: Web) -> None:
     assert web.state == "RUNNING"
 
 
+def test_a_unit_that_has_not_read_a_file_since_it_was_put_there_is_reloaded(
+    web: Web, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd.add(UNIT)
+    web("systemd")
+    after = 1.0
+    monkeypatch.setattr(services.Unit, "configured", property(lambda _unit: os.stat(web.config).st_ctime + after))
+    assert not web("systemd")["changed"]
+    after = -1.0
+    assert web("systemd")["action"] == "reloaded"
+
+
+def test_the_newest_worker_tells_when_a_web_server_has_read_its_configuration(stand_ins: StandIns) -> None:
+    stand_ins.add("systemctl", f"echo {os.getpid()}")
+    before = time.time()
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        found = services.Unit("nginx.service").configured
+        other = services.Unit("redis.service").configured
+        worker.kill()
+    assert before - 1 < found < time.time() + 1
+    assert other == 0
+
+
 def test_a_program_that_is_older_than_what_it_is_made_of_restarts_once(web: Web, tmp_path: Path) -> None:
     web("supervisor")
     newer = tmp_path / "binary"
@@ -182,16 +207,13 @@ def test_without_supervisord_nothing_is_touched_and_that_is_said(
 def test_the_status_names_nginx_by_whoever_runs_it(
     web: Web, stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Module:
-        def run_command(self, _command: list[str]) -> tuple[int, str, str]:
-            return 0, "inactive\n", ""
-
+    stand_ins.add("systemctl", "echo inactive; exit 3")
     monkeypatch.setattr(app_info, "Supervisor", lambda: web.supervisor)
-    assert app_info.nginx_state(Module()) == "inactive"
+    assert app_info.nginx_state() == "inactive"
     sleep = shutil.which("sleep")
     assert sleep
     text = f"[program:nginx]\ncommand = {os.path.realpath(sleep)} 600\nstartsecs = 0\n"
     web.supervisor.add("nginx", text)
-    wait_until(lambda: app_info.nginx_state(Module()) == "active")
+    wait_until(lambda: app_info.nginx_state() == "active")
     web.supervisor.call("stopProcessGroup", "nginx")
-    assert app_info.nginx_state(Module()) == "stopped"
+    assert app_info.nginx_state() == "stopped"

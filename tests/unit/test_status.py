@@ -14,7 +14,7 @@ from ansible_collections.baremetal.web.plugins.filter.status_problems import sta
 from ansible_collections.baremetal.web.plugins.filter.status_table import status_table
 from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
 from ansible_collections.baremetal.web.plugins.module_utils._release.lock import AppLock
-from ansible_collections.baremetal.web.plugins.modules import app_info
+from ansible_collections.baremetal.web.plugins.module_utils._release.modules import app_info
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.tables import table
 from conftest import A, B, Shop, StandIns
 

@@ -13,15 +13,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, firewall, services
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, commands, firewall, services
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Transaction
 from ansible_collections.baremetal.web.plugins.module_utils._host.pending_marker import PendingMarker
 from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused, Service
 from ansible_collections.baremetal.web.plugins.module_utils._host.sockets import own_obstacle, port_holders
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.wanted_files import WantedFiles
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import Asked
 
 
 def is_known(name: str) -> bool:
@@ -35,12 +34,12 @@ def is_known(name: str) -> bool:
 class Configuration:
     """The plan for a service and its files: what the options want, beside what the host has."""
 
-    def __init__(self, module: AnsibleModule):
-        self.module = module
-        self.wanted: dict[str, Any] = module.params
+    def __init__(self, asked: Asked):
+        self.asked = asked
+        self.wanted: dict[str, Any] = asked.params
         name, manager, program = (self.wanted[option] for option in ("name", "manager", "program"))
-        self.service = Service(module, name, manager, program) if name else None
-        self.files = WantedFiles(module)
+        self.service = Service(name, manager, program) if name else None
+        self.files = WantedFiles(asked)
         self.transaction = Transaction(
             [*self.files.entries(), *(self.service.entries() if self.service else [])],
             [*self.files.absent, *(self.service.absent() if self.service else [])],
@@ -50,6 +49,7 @@ class Configuration:
         self.cut_off = self.marker.is_set
         self.converged = not self.service or self.service.was_converged
         self.outdated = self._is_outdated()
+        self.unread = self._is_unread()
         self.accounts = [name for name in self.wanted["accounts"] if not is_known(name)]
         self.changed = bool(self.transaction.changed or self.accounts or not self.converged) or self._is_late
         self.applied_verb = ""
@@ -57,7 +57,7 @@ class Configuration:
     @property
     def _is_late(self) -> bool:
         """Whether the service does not run with files that are as wanted."""
-        return self.cut_off or self.outdated
+        return self.cut_off or self.outdated or self.unread
 
     def _is_outdated(self) -> bool:
         """Tell whether the service runs since before one of its files was put there."""
@@ -67,13 +67,21 @@ class Configuration:
         changes = [os.stat(path).st_ctime for path in self.wanted["restart_if_newer"] if os.path.exists(path)]
         return any(self.service.own.started < change < time.time() for change in changes)
 
+    def _is_unread(self) -> bool:
+        """Tell whether the service has read its configuration before one of its files was put there."""
+        if not self.service or not self.converged or not (read := self.service.own.configured):
+            return False
+        paths = [entry.path for entry in self.transaction.entries if entry.path.endswith(".conf")]
+        files = [path for path in paths if not path.startswith(services.UNIT_DIRECTORY) and os.path.exists(path)]
+        return any(read < os.lstat(path).st_ctime < time.time() for path in files)
+
     def result(self) -> dict[str, Any]:
         """Return what the module tells of the plan."""
         return {
             "changed": self.changed,
             "files": self.transaction.changed,
             "kept": self.files.kept,
-            "firewalls": [found.program for found in firewall.installed(self.module.run_command, "any")],
+            "firewalls": [found.program for found in firewall.installed(commands.run, "any")],
             "action": "none",
             "diff": self.transaction.diff(),
         }
@@ -112,7 +120,7 @@ class Configuration:
                 self._write()
                 self._validate()
                 if units or (self.service and self.cut_off):
-                    self.module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+                    commands.run(["systemctl", "daemon-reload"], checked=True)
                 action = self._take_up(verb)
             except (Refused, SupervisorError, OSError, LookupError) as error:
                 worse = self._undo(notes, units)
@@ -124,7 +132,7 @@ class Configuration:
                     notes.forget("file", path)
         self.marker.clear()
         if drop_ins and action == "reloaded":
-            self.module.warn(
+            self.asked.warnings.append(
                 f"{', '.join(sorted(drop_ins))} has changed, and {self.wanted['name']} was only reloaded, because a "
                 f"restart breaks connections. To let it take effect: systemctl restart {self.wanted['name']}"
             )
@@ -139,6 +147,8 @@ class Configuration:
 
     def _verb(self, drop_ins: set[str]) -> str:
         """Return what a running service needs to take up the change."""
+        if not self.transaction.changed and not self._is_late and self.service and self.service.was_active:
+            return "start"  # it runs as wanted, and only has to start with the host
         described = {self._unit_file, *(entry.path for entry in (self.service.entries() if self.service else []))}
         # Only a start takes up a drop-in. A service that came with this collection loses nothing before its first.
         fresh = any(not os.path.exists(path) for path in drop_ins) and self._is_ours()
@@ -178,7 +188,7 @@ class Configuration:
     def _make_accounts(self, path: str) -> None:
         """Let systemd make the accounts that a file describes."""
         if path in self.files.account_paths:
-            code, out, err = self.module.run_command(["systemd-sysusers", path])
+            code, out, err = commands.run(["systemd-sysusers", path])
             if code:
                 raise Refused(f"systemd-sysusers {path} says: {(err or out).strip()}")
 
@@ -187,7 +197,7 @@ class Configuration:
         check = self.wanted["check"]
         if not check:
             return
-        code, out, err = self.module.run_command(check, handle_exceptions=False)
+        code, out, err = commands.attempt(check)
         missing = [text for text in self.wanted["check_expects"] if text not in out + err]
         if code or any(re.search(regex, out + err) for regex in self.wanted["check_forbids"]):
             raise Refused(f"{' '.join(check)} says: {(err or out).strip()}")
@@ -212,6 +222,6 @@ class Configuration:
         for name in filter(is_known, self.accounts):
             notes.note("account", name)
         if units:
-            self.module.run_command(["systemctl", "daemon-reload"])
+            commands.run(["systemctl", "daemon-reload"])
         # Where no file has changed there is nothing to go back to.
         return self.service.recover(self.applied_verb if self.transaction.changed else "") if self.service else ""

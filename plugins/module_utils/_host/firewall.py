@@ -9,9 +9,8 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from xml.etree import ElementTree
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import write_file
 
@@ -32,6 +31,13 @@ def _rule(port: int) -> str:
 
 class FirewallError(Exception):
     """The firewall did not do what it was asked for."""
+
+
+def _elements(path: str, tag: str) -> list[Mapping[str, str]]:
+    """Return the attributes of all elements of a kind in a file of XML."""
+    from xml.etree import ElementTree  # slow, and only firewalld has any
+
+    return [element.attrib for element in ElementTree.parse(path).getroot().iter(tag)]
 
 
 def entry_name(name: str) -> str:
@@ -97,8 +103,7 @@ class Firewalld(Firewall):
         """Return the ports of all services of this collection."""
         found = {}
         for path in glob.glob(self.path("etc/firewalld/services", f"{PREFIX}*.xml")):
-            ports = ElementTree.parse(path).getroot().iter("port")
-            found[os.path.basename(path)[:-4]] = {int(port.attrib["port"]) for port in ports}
+            found[os.path.basename(path)[:-4]] = {int(port["port"]) for port in _elements(path, "port")}
         return found
 
     def saved(self) -> set[int]:
@@ -108,8 +113,7 @@ class Firewalld(Firewall):
         """Return the zones for which our service is saved."""
         found = []
         for path in sorted(glob.glob(self.path("etc/firewalld/zones/*.xml"))):
-            names = (service.get("name") for service in ElementTree.parse(path).getroot().iter("service"))
-            if self.name in names:
+            if self.name in (service.get("name") for service in _elements(path, "service")):
                 found.append(os.path.basename(path)[:-4])
         return found
 

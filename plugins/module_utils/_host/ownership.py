@@ -9,16 +9,14 @@ import hashlib
 import os
 import shutil
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, commands
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import read_state
 
 # rpm names no algorithm with a file's digest; the length tells it.
 _RPM_ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 
 
-def is_packaged(module: AnsibleModule, path: str) -> bool:
+def is_packaged(path: str) -> bool:
     """Tell whether a file, or what a link leads to, is as its package installed it."""
     target = os.path.realpath(path)
     state = read_state(target)
@@ -26,40 +24,39 @@ def is_packaged(module: AnsibleModule, path: str) -> bool:
         return False
     return any(
         hashlib.new(algorithm, state.content, usedforsecurity=False).hexdigest() == digest
-        for algorithm, digest in (*_dpkg_digests(module, target), *_rpm_digests(module, target))
+        for algorithm, digest in (*_dpkg_digests(target), *_rpm_digests(target))
     )
 
 
-def _dpkg_digests(module: AnsibleModule, path: str) -> list[tuple[str, str]]:
+def _dpkg_digests(path: str) -> list[tuple[str, str]]:
     """Return what dpkg knows of a configuration file; it keeps no digest of a diverted or obsolete one that counts."""
     if not shutil.which("dpkg-query"):
         return []
-    owner = module.run_command(["dpkg-query", "--search", path])[1].partition(":")[0]
+    owner = commands.run(["dpkg-query", "--search", path])[1].partition(":")[0]
     if not owner:
         return []
-    listing = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}", owner])[1]
+    listing = commands.run(["dpkg-query", "--show", "--showformat=${Conffiles}", owner])[1]
     known = [line.split() for line in listing.splitlines()]
     return [("md5", words[1]) for words in known if words[:1] == [path]]
 
 
-def _rpm_digests(module: AnsibleModule, path: str) -> list[tuple[str, str]]:
+def _rpm_digests(path: str) -> list[tuple[str, str]]:
     if not shutil.which("rpm"):
         return []
     query = ["rpm", "--query", "--file", "--queryformat", "[%{FILENAMES}\\t%{FILEDIGESTS}\\n]", path]
-    known = [line.rpartition("\t") for line in module.run_command(query)[1].splitlines()]
+    known = [line.rpartition("\t") for line in commands.run(query)[1].splitlines()]
     return [(_RPM_ALGORITHMS[len(digest)], digest) for name, _tab, digest in known if name == path and digest]
 
 
-def has_package(module: AnsibleModule, path: str) -> bool:
+def has_package(path: str) -> bool:
     """Tell whether a package brought a file, or what a link leads to."""
     target = os.path.realpath(path)
     asked = {"dpkg-query": ["--search", target], "rpm": ["--query", "--file", target]}
     return any(
-        shutil.which(program) and module.run_command([program, *arguments])[0] == 0
-        for program, arguments in asked.items()
+        shutil.which(program) and commands.run([program, *arguments])[0] == 0 for program, arguments in asked.items()
     )
 
 
-def is_foreign(module: AnsibleModule, path: str) -> bool:
+def is_foreign(path: str) -> bool:
     """Tell whether a file is neither this collection's nor as its package installed it."""
-    return path not in change_record.read().get("file", {}) and os.path.lexists(path) and not is_packaged(module, path)
+    return path not in change_record.read().get("file", {}) and os.path.lexists(path) and not is_packaged(path)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -58,6 +59,14 @@ def running() -> dict[int, Process]:
 def children(number: int) -> set[int]:
     """Return the processes that a process has started itself and that have not ended."""
     return {child for child, process in running().items() if process.parent == number}
+
+
+def started(number: int) -> float:
+    """Return when a process was started, in seconds since 1970; 0 for one that is gone."""
+    with suppress(OSError, ValueError), open(f"/proc/{number}/stat", encoding="latin-1") as stream:
+        ticks = int(stream.read().rpartition(")")[2].split()[19])  # starttime of proc(5)
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / _TICKS
+    return 0
 
 
 def processes_of(user: int) -> list[int]:

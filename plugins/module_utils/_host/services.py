@@ -10,10 +10,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
+from ansible_collections.baremetal.web.plugins.module_utils._host import change_record, commands
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
+from ansible_collections.baremetal.web.plugins.module_utils._host.processes import children, started
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import (
     Supervisor,
     SupervisorError,
@@ -22,6 +21,8 @@ from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor imp
 
 ROOT = "root"
 UNIT_DIRECTORY = "/etc/systemd/system"
+# A reload of these starts other workers, which tell when the configuration was read.
+RENEWED_BY_RELOAD = ("nginx.service",)
 
 
 class Refused(Exception):
@@ -31,22 +32,21 @@ class Refused(Exception):
 class Unit:
     """A service that systemd runs."""
 
-    def __init__(self, module: AnsibleModule, name: str):
-        self.module = module
+    def __init__(self, name: str):
         self.name = name
         self.owners: set[str | int] = {name}
 
     def run(self, *arguments: str) -> None:
-        code, out, err = self.module.run_command(["systemctl", *arguments, self.name])
+        code, out, err = commands.run(["systemctl", *arguments, self.name])
         if code:
-            journal = self.module.run_command(["journalctl", "--no-pager", "-n", "15", "-o", "cat", "-u", self.name])[1]
+            journal = commands.run(["journalctl", "--no-pager", "-n", "15", "-o", "cat", "-u", self.name])[1]
             raise Refused(
                 f"systemctl {' '.join(arguments)} {self.name} failed: {(err or out).strip()}\n{journal}".strip()
             )
 
     def properties(self) -> dict[str, str]:
         wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
-        out = self.module.run_command(["systemctl", "show", "-p", wanted, self.name])[1]
+        out = commands.run(["systemctl", "show", "-p", wanted, self.name])[1]
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     @property
@@ -70,6 +70,14 @@ class Unit:
         """When it was started, in seconds since 1970."""
         ago = time.clock_gettime(time.CLOCK_MONOTONIC) - int(self.properties()["ActiveEnterTimestampMonotonic"]) / 1e6
         return time.time() - ago
+
+    @property
+    def configured(self) -> float:
+        """When its newest worker was started, so it has read its configuration; 0 where that does not tell."""
+        if self.name not in RENEWED_BY_RELOAD:
+            return 0
+        out = commands.run(["systemctl", "show", "-p", "MainPID", "--value", self.name])[1].strip()
+        return max(map(started, children(int(out))), default=0) if out.isdigit() and int(out) else 0
 
     def note(self, notes: change_record.ChangeRecord) -> None:
         """Note what it was."""
@@ -96,7 +104,7 @@ class Unit:
     def recover(self, verb: str) -> None:
         """Run with what it had before."""
         if verb == "restart" or not self.active:
-            self.module.run_command(["systemctl", "restart", self.name])
+            commands.run(["systemctl", "restart", self.name])
 
 
 class Program:
@@ -156,6 +164,11 @@ class Program:
         """When it was started, in seconds since 1970."""
         return float(self.reached.call("getProcessInfo", self.name)["start"])
 
+    @property
+    def configured(self) -> float:
+        """When it has read its configuration; 0, because its processes do not tell."""
+        return 0
+
     def apply(self, verb: str) -> str:
         """Take up the configuration, running now and after a boot; return what was done."""
         was_active = self.active
@@ -195,10 +208,9 @@ class Program:
 class Service:
     """A service with its manager; what the other manager has of it ends when this one takes over."""
 
-    def __init__(self, module: AnsibleModule, name: str, manager: str | None, program: dict[str, Any] | None):
-        self.module = module
+    def __init__(self, name: str, manager: str | None, program: dict[str, Any] | None):
         self.name = name
-        self.unit = Unit(module, name)
+        self.unit = Unit(name)
         self.program = Program(name.rpartition(".")[0], program) if manager else None
         self.own: Unit | Program = self.unit
         self.other: Unit | Program | None = self.program
@@ -232,7 +244,7 @@ class Service:
                 self.own.known()
             self.takes_over = True
             self.other.let_go()
-        drained = [Unit(self.module, name) for name in drain] if verb == "restart" and self.was_active else []
+        drained = [Unit(name) for name in drain] if verb == "restart" and self.was_active else []
         drained = [unit for unit in drained if unit.active]
         try:
             for unit in drained:
@@ -242,7 +254,7 @@ class Service:
                 self._wait(ready, seconds)
         finally:
             for unit in drained:
-                self.module.run_command(["systemctl", "start", unit.name])
+                commands.run(["systemctl", "start", unit.name])
         return done
 
     def recover(self, verb: str) -> str:
@@ -262,7 +274,7 @@ class Service:
     def _wait(self, ready: list[str], seconds: int) -> None:
         """Wait until a command succeeds."""
         end = time.monotonic() + seconds
-        while (answer := self.module.run_command(ready, handle_exceptions=False))[0]:
+        while (answer := commands.attempt(ready))[0]:
             if time.monotonic() > end:
                 raise Refused(f"{' '.join(ready)} fails {seconds} s after the restart of {self.name}:\n{answer[1]}")
             time.sleep(0.5)

@@ -12,21 +12,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.baremetal.web.plugins.module_utils._host import change_record
 from ansible_collections.baremetal.web.plugins.module_utils._host.files import Entry
 from ansible_collections.baremetal.web.plugins.module_utils._host.generated_secrets import generated_secret, substitute
 from ansible_collections.baremetal.web.plugins.module_utils._host.ownership import is_foreign, is_packaged
 from ansible_collections.baremetal.web.plugins.module_utils._host.services import Refused
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import Asked
 
 
 class WantedFiles:
     """The entries of a transaction, and the paths that must not exist; ``kept`` stay as somebody else made them."""
 
-    def __init__(self, module: AnsibleModule):
-        self.module = module
-        self.wanted: dict[str, Any] = module.params
+    def __init__(self, asked: Asked):
+        self.asked = asked
+        self.wanted: dict[str, Any] = asked.params
         self.known = change_record.read().get("file", {})
         self.account_paths = {options["path"] for options in self.wanted["account_files"]}
         self.kept = [options["path"] for options in self._described() if self._is_kept(options)]
@@ -48,7 +47,7 @@ class WantedFiles:
         """Return what stands in the way in files of others; empty when nothing does."""
         for options in self._described():
             path = options["path"]
-            if options["foreign"] == "refuse" and path in changed and is_foreign(self.module, path):
+            if options["foreign"] == "refuse" and path in changed and is_foreign(path):
                 return f"{path} was not written by this collection. Move it away if it is not needed."
         ours = {*self.known, *(options["path"] for options in self.wanted["files"]), *self.absent}
         for rule in self.wanted["conflicts"]:
@@ -77,7 +76,7 @@ class WantedFiles:
         path = options["path"]
         if options["foreign"] != "keep" or not os.path.lexists(path) or path in self.known:
             return False
-        return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(self.module, path)
+        return any(glob.glob(pattern) for pattern in options["kept_with"]) or is_foreign(path)
 
     def _kept_for_their_content(self) -> Iterator[str]:
         """Yield the files that would lose what they are to keep; refuse those that need the change as well."""
@@ -90,7 +89,7 @@ class WantedFiles:
             if lost and gained:
                 raise Refused(f"{said} So it does not get {', '.join(gained)} either.")
             if lost:
-                self.module.warn(said)
+                self.asked.warnings.append(said)
                 yield options["path"]
 
     def _lost_and_gained(self, options: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -103,7 +102,7 @@ class WantedFiles:
         return sorted(now - then), sorted(then - now)
 
     def _packaged(self) -> Iterator[str]:
-        return (path for path in self.wanted["absent_if_packaged"] if is_packaged(self.module, path))
+        return (path for path in self.wanted["absent_if_packaged"] if is_packaged(path))
 
     def _exclusive(self) -> Iterator[str]:
         """Yield the files of this collection that match a pattern and are not wanted any more."""

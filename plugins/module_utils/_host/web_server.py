@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.web.plugins.module_utils._host import commands
 
 
 class WebServer(NamedTuple):
@@ -44,11 +44,11 @@ def in_front(notes: Mapping[str, Mapping[str, Any]]) -> WebServer:
     return next(found, WEB_SERVERS[0])
 
 
-def configuration(module: AnsibleModule, notes: Mapping[str, Mapping[str, Any]]) -> str:
+def configuration(notes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the web server's configuration as it reads it itself; what the apps' sites say where it refuses it."""
     server = in_front(notes)
     try:
-        code, out, err = module.run_command(list(server.dump), handle_exceptions=False)
+        code, out, err = commands.attempt(list(server.dump))
     except OSError:
         return ""  # without a web server nothing is published
     if code == 0 and server.role == "nginx":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
 from contextlib import suppress
 
 from ansible_collections.baremetal.web.plugins.module_utils._host.change_record import ChangeRecord
@@ -32,6 +31,8 @@ def _digest(name: str) -> str:
 
 def take(archive: str, wheels: dict[str, str]) -> None:
     """Take the wanted wheels out of an archive of the controller; all users may read them."""
+    import tarfile  # slow, and seldom needed
+
     with ChangeRecord() as notes:
         notes.note_directory(DIRECTORY, owned=True)
     os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)

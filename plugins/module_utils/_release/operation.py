@@ -10,11 +10,10 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.baremetal.web.plugins.module_utils._host.detached import detached
 from ansible_collections.baremetal.web.plugins.module_utils._host.supervisor import Supervisor, SupervisorError
 from ansible_collections.baremetal.web.plugins.module_utils._host.venv import VenvError
+from ansible_collections.baremetal.web.plugins.module_utils._host.work import WorkError
 from ansible_collections.baremetal.web.plugins.module_utils._release.activation import Activation
 from ansible_collections.baremetal.web.plugins.module_utils._release.endpoints import endpoint_text
 from ansible_collections.baremetal.web.plugins.module_utils._release.home import Home, ReleaseError
@@ -192,17 +191,17 @@ class Switch(Operation):
             )
 
 
-def carry_out(module: AnsibleModule, operation: Operation) -> None:
+def perform(operation: Operation, check_mode: bool) -> dict[str, Any]:
     """Do an operation; where it fails, say what did not work, where, and what is live."""
     try:
-        result = operation.preview() if module.check_mode else operation.run()
+        result = operation.preview() if check_mode else operation.run()
     except REFUSALS as error:
         result = {"msg": operation.error_text(error)}
     if "msg" not in result:
-        module.exit_json(**{"changed": False, **result})
+        return {"changed": False, **result}
     home, release, current = operation.home, operation.release, operation.home.current
     kept = f"The live release is {current}." if current else "No release is live."
     step = result.get("step") or operation.step
     parts = (f"app {home.name}", f"release {release}" if release else "", step)
     where = ": ".join(part for part in parts if part)
-    module.fail_json(msg=f"{where}: {result['msg']}\n{kept}", release=release, current=current, step=step)
+    raise WorkError(f"{where}: {result['msg']}\n{kept}", release=release, current=current, step=step)

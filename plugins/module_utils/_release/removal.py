@@ -198,7 +198,7 @@ class Removal:
         # In check mode those are still there; what was there before comes back.
         ours = {path for path, before in self.notes.notes.get("file", {}).items() if before is None}
         others = (path for path in paths if path not in ours and not path.endswith(LEFTOVERS))
-        return sorted(path for path in others if not has_package(self.module, path))
+        return sorted(path for path in others if not has_package(path))
 
     def finish(self) -> None:
         """Let the services that were there before go on with their own files, and close the change record."""
