@@ -21,7 +21,9 @@ from conftest import GROUP, OWNER, StandIns
 from tests.fleet import images, inventory
 from tests.fleet.process import FleetError
 from tools import deployment_benchmark as tool
-from tools.deployment_benchmark import Run
+from tools import deployment_figures as figures
+from tools import deployment_fleet
+from tools.deployment_figures import Run
 
 Change = Callable[..., dict[str, Any]]
 RUN = Run(1, "noop", 1, "ansible-playbook site.yml", {}, 5.0, 3.0, tasks_per_host=40, tasks=40)
@@ -113,7 +115,7 @@ def test_roots_shell_leaves_out_what_an_app_might_have_written(tmp_path: Path, u
 
 def test_the_tool_describes_a_fleet_that_can_be_made(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
-    path.write_text(json.dumps(tool.description(16, tmp_path)))
+    path.write_text(json.dumps(deployment_fleet.description(16, tmp_path)))
     fleet = inventory.load(path, images.platforms())
     assert len({host.address for host in fleet.hosts}) == 16
 
@@ -131,7 +133,10 @@ def test_a_run_that_takes_too_long_is_ended_with_all_its_processes(tmp_path: Pat
     command = ["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"]
     for seconds in (0.5, 10):  # the second one where the machine is too slow to start so much in the first
         started = time.monotonic()
-        assert tool.finish(command, dict(os.environ), tmp_path / "log", seconds) == f"not done after {seconds} s"
+        assert (
+            deployment_fleet.finish(command, dict(os.environ), tmp_path / "log", seconds)
+            == f"not done after {seconds} s"
+        )
         assert time.monotonic() - started < 30
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             break
@@ -158,10 +163,10 @@ def interrupted(tmp_path: Path) -> Iterator[None]:
 def test_an_interrupted_run_is_over_with_all_its_processes(
     tmp_path: Path, interrupted: None, monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
-    monkeypatch.setattr(tool, "GRACE", 0.3)
+    monkeypatch.setattr(deployment_fleet, "GRACE", 0.3)
     command = ["sh", "-c", f"{trap}sleep 60 & echo $$ > {tmp_path}/leader; echo $! > {tmp_path}/pid; wait"]
     with pytest.raises(KeyboardInterrupt):
-        tool.finish(command, dict(os.environ), tmp_path / "log", 60)
+        deployment_fleet.finish(command, dict(os.environ), tmp_path / "log", 60)
     # The hosts are removed next, so it is not only about to end.
     assert not Path("/proc", (tmp_path / "leader").read_text().strip()).exists()
     assert ended(tmp_path / "pid")
@@ -188,7 +193,7 @@ class Fleets:
         if what in self.refuse:
             raise self.refuse[what]
 
-    def finish(self, _command: list[str], _environment: dict[str, str], log: Path, _timeout: float) -> str:
+    def finish(self, _command: list[str], _environment: dict[str, str], log: Path, *_more: object) -> str:
         log.touch()
         self.call(log.stem)
         return "exit status 2" if log.stem in self.failing else "ok"
@@ -204,10 +209,10 @@ class Fleets:
 @pytest.fixture
 def fleets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleets:
     fleets = Fleets(tmp_path)
-    monkeypatch.setattr(tool, "state_directory", lambda _name: tmp_path)
-    monkeypatch.setattr(tool.hosts, "up", fleets.up)
-    monkeypatch.setattr(tool.hosts, "down", fleets.down)
-    monkeypatch.setattr(tool, "finish", fleets.finish)
+    monkeypatch.setattr(deployment_fleet, "state_directory", lambda _name: tmp_path)
+    monkeypatch.setattr(deployment_fleet.hosts, "up", fleets.up)
+    monkeypatch.setattr(deployment_fleet.hosts, "down", fleets.down)
+    monkeypatch.setattr(deployment_fleet, "finish", fleets.finish)
     return fleets
 
 
@@ -278,21 +283,21 @@ def test_several_rounds_give_a_median_with_the_least_and_the_most(fleets: Fleets
     assert fleets.main("--hosts", "1", "--cases", "noop", "--rounds", "3") == 0
     assert [figure["runs"] for figure in fleets.results["figures"]] == [1, 3]
     runs = [replace(RUN, round=number, seconds=seconds) for number, seconds in enumerate((7.0, 5.0, 5.5))]
-    (figure,) = tool.figures(runs)
+    (figure,) = figures.figures(runs)
     assert figure["seconds"] == {"median": 5.5, "least": 5.0, "most": 7.0}
-    text = tool.report({"machine": {"cpus": 2, "python": "3.13"}, "ansible": "2.19"}, runs)
+    text = figures.report({"machine": {"cpus": 2, "python": "3.13"}, "ansible": "2.19"}, runs)
     assert "| site.yml, nothing to do | 1 | 3 | 5.5 (5.0 to 7.0) | 3.0 (3.0 to 3.0) |" in text
 
 
 def test_what_a_host_more_costs_is_read_from_fleets_of_several_sizes() -> None:
-    assert tool.slope([(1, 3.0), (4, 6.0), (10, 12.0)]) == pytest.approx(1)
+    assert figures.slope([(1, 3.0), (4, 6.0), (10, 12.0)]) == pytest.approx(1)
 
 
 def test_a_run_that_failed_is_named_and_has_no_figure() -> None:
     broken = Run(4, "deploy", 1, "", {}, 1.0, 1.0, status="exit status 2")
-    text = tool.report({"machine": {"cpus": 2, "python": "3.13"}, "ansible": "2.19"}, [RUN, broken])
+    text = figures.report({"machine": {"cpus": 2, "python": "3.13"}, "ansible": "2.19"}, [RUN, broken])
     assert "| site.yml, nothing to do | 1 | 1 | 5.0 | 3.0 | 40 | 40 | 0 |" in text
-    assert tool.TITLES["deploy"] not in text
+    assert figures.TITLES["deploy"] not in text
     assert "| deploy | 4 | exit status 2 |" in text
 
 

@@ -83,4 +83,6 @@ class CallbackModule(CallbackBase):
         self._close()
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
         with open(os.environ["TASK_PROFILE"], "w", encoding="utf-8") as stream:
-            json.dump({"tasks": self.tasks, "hosts": hosts}, stream, indent=1)
+            own = resource.getrusage(resource.RUSAGE_SELF)
+            parent = own.ru_utime + own.ru_stime
+            json.dump({"tasks": self.tasks, "hosts": hosts, "parent_cpu_seconds": parent}, stream, indent=1)
