@@ -1,4 +1,4 @@
-"""Runs on a host: prints what is there (files, accounts, units, ports, packages), as JSON."""
+"""Runs on a host: prints what is there (files below some directories, accounts, units, ports, packages), as JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 
-ROOTS = ("/etc", "/home", "/opt", "/root", "/srv", "/usr", "/var")
+ROOTS = sys.argv[1:] or ("/etc", "/home", "/opt", "/root", "/srv", "/usr", "/var")
 # What changes by itself, or is listed in another way.
 LEFT_OUT = (
     "/etc/.pwd.lock",
