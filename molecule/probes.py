@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +16,17 @@ import yaml
 from testinfra.host import Host
 
 PROJECT = Path(__file__).resolve().parents[1]
-INVENTORY = PROJECT / "molecule" / "inventory"
+SHARED_INVENTORY = PROJECT / "molecule" / "inventory"
+# The scenario's own hosts, or those that the others share.
+SCENARIO = Path(os.environ.get("MOLECULE_SCENARIO_DIRECTORY", SHARED_INVENTORY.parent))
+INVENTORY = next(path for path in (SCENARIO / "inventory", SHARED_INVENTORY) if path.is_dir())
 SUPERVISORCTL = "/opt/baremetal/bin/supervisorctl"
 SENTENCE = "我要吃110个苹果"
 # A program for a host; it prints what is there.
 SNAPSHOT = (PROJECT / "molecule" / "snapshot.py").read_text()
+
+# The hosts stay what they are while the tests run, so each run need not ask them anew. Each version has its own facts.
+FACTS = tempfile.TemporaryDirectory(prefix="facts-")
 
 T = TypeVar("T")
 
@@ -92,8 +99,8 @@ class App:
 
 
 def apps() -> list[dict[str, Any]]:
-    """Return a copy of wsgi_apps as the inventory has it."""
-    return yaml.safe_load((INVENTORY / "group_vars" / "wsgi.yml").read_text())["wsgi_apps"]
+    """Return a copy of wsgi_apps as the shared inventory has it."""
+    return yaml.safe_load((SHARED_INVENTORY / "group_vars" / "wsgi.yml").read_text())["wsgi_apps"]
 
 
 APPS = [App(app["name"], app["site"]["listen"], app["site"].get("prefix", "")) for app in apps()]
@@ -132,14 +139,16 @@ def assert_refused(answer: tuple[int, str], hosts: list[Host], says: str) -> Non
     """See that a run failed on each of the hosts, with the words."""
     code, output = answer
     assert code == 2
+    # YAML doubles a quote within quotes.
+    output, says = (text.replace("''", "'") for text in (output, says))
     begin = r"(?:failed|fatal): \["
     for host in hosts:
         assert re.search(rf"{begin}{name(host)}\](?:(?!{begin}).)*{re.escape(says)}", output), (name(host), says)
 
 
-def snapshot(host: Host) -> dict[str, dict[str, Any]]:
-    """Return the files, accounts and services of a host at this moment."""
-    return json.loads(host.check_output("python3 -c %s", SNAPSHOT))
+def snapshot(host: Host, *roots: str) -> dict[str, dict[str, Any]]:
+    """Return the files, accounts and services of a host at this moment; of the files those below some directories."""
+    return json.loads(host.check_output(f"python3 -c %s {' '.join(roots)}", SNAPSHOT))
 
 
 def differences(
@@ -181,10 +190,14 @@ def play(
     inventory: Path = INVENTORY,
     callback: str = "default",
     project: Path = PROJECT,
+    fresh_facts: bool = False,
     **variables: Any,
 ) -> tuple[int, str]:
     """Run a playbook of this or another version on the fleet; return its exit status and its output, in one line."""
     told = {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    if not fresh_facts:
+        told["ANSIBLE_CACHE_PLUGIN"] = "jsonfile"
+        told["ANSIBLE_CACHE_PLUGIN_CONNECTION"] = str(Path(FACTS.name, project.name))
     done = subprocess.run(
         ["ansible-playbook", playbook, f"--inventory={inventory}", *arguments, f"--extra-vars={json.dumps(variables)}"],
         cwd=project,

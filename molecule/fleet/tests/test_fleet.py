@@ -232,7 +232,7 @@ def test_without_switching_back_the_summary_says_who_is_on_what_and_the_next_run
 
 def test_with_a_host_that_is_away_nothing_is_switched(fleet: Fleet) -> None:
     fleet.bring("v4")
-    code, output = deploy("v5", away="10.89.84.14")
+    code, output = deploy("v5", away="10.89.84.14", fresh_facts=True)
     assert code != 0
     assert "shop4 could not be reached, so nothing was switched anywhere" in output
     assert fleet.are_on("v4")

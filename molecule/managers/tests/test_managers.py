@@ -14,7 +14,7 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, SUPERVISORCTL, App, differences, eventually, fetch, name, pid, play, snapshot
+from probes import PROJECT, SUPERVISORCTL, App, differences, eventually, fetch, limit, name, pid, play, snapshot
 
 SCENARIO = Path(__file__).resolve().parents[1]
 HELLO = App("hello", 80, "")
@@ -61,14 +61,19 @@ def description(**changes: Any) -> list[dict[str, Any]]:
     return [{**app, **changes}]
 
 
-def provision(host: Host, role: str, *arguments: str, **variables: Any) -> tuple[int, str]:
+def provision(hosts: list[Host], role: str, *arguments: str, **variables: Any) -> tuple[int, str]:
     """Run the part of site.yml that a role does, or all of it."""
-    chosen = [f"--limit={name(host)}", f"--tags={role}", *arguments]
+    chosen = [limit(hosts), f"--tags={role}", *arguments]
     return play("site.yml", *chosen, inventory=SCENARIO / "inventory", **variables)
 
 
 def answers(host: Host, client: Host) -> bool:
     return HELLO.answers(host, client)
+
+
+def all_answer(hosts: list[Host]) -> bool:
+    """Tell whether each host answers the other."""
+    return all(answers(host, other) for host, other in zip(hosts, hosts[::-1], strict=True))
 
 
 def is_off(host: Host) -> bool:
@@ -142,7 +147,7 @@ def test_logs_are_where_nginx_writes_them(host: Host, client: Host) -> None:
 def test_a_changed_site_is_taken_up_by_the_same_nginx(debian: Host, client: Host) -> None:
     before = pid(debian, "nginx")
     for port in (8090, 80):
-        assert provision(debian, "wsgi", wsgi_apps=description(site={"listen": port}))[0] == 0
+        assert provision([debian], "wsgi", wsgi_apps=description(site={"listen": port}))[0] == 0
         eventually(lambda port=port: App("hello", port, "").answers(debian, client))
     assert pid(debian, "nginx") == before
 
@@ -150,7 +155,7 @@ def test_a_changed_site_is_taken_up_by_the_same_nginx(debian: Host, client: Host
 def test_a_broken_configuration_never_reaches_the_running_nginx(debian: Host, client: Host) -> None:
     before = pid(debian, "nginx")
     files = debian.check_output("find /etc/nginx -type f -exec sha256sum {} + | sort")
-    code, out = provision(debian, "nginx", nginx_client_max_body_size="10q")
+    code, out = provision([debian], "nginx", nginx_client_max_body_size="10q")
     assert code == 2
     assert "every file is as it was before" in out
     assert '"client_max_body_size" directive invalid value' in out
@@ -162,7 +167,7 @@ def test_a_broken_configuration_never_reaches_the_running_nginx(debian: Host, cl
 
 
 def test_a_check_of_a_host_that_serves_changes_nothing(host: Host) -> None:
-    code, out = provision(host, "all", "--check", "--diff")
+    code, out = provision([host], "all", "--check", "--diff")
     assert code == 0
     assert "changed=0 " in out
 
@@ -179,16 +184,17 @@ def test_a_stop_lets_requests_in_flight_finish(debian: Host) -> None:
     assert debian.check_output(both, SLOW) == "405"
 
 
-def test_a_package_that_comes_anew_leaves_nginx_to_supervisord(host: Host, client: Host) -> None:
-    host.check_output(
-        "env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --reinstall --yes nginx nginx-common >&2"
-        if name(host) == DEBIAN
-        else "dnf --assumeyes --quiet reinstall nginx >&2"
-    )
-    eventually(lambda: answers(host, client))
-    assert is_off(host)
-    assert provision(host, "nginx")[0] == 0
-    assert answers(host, client)
+def test_a_package_that_comes_anew_leaves_nginx_to_supervisord(hosts: list[Host]) -> None:
+    for host in hosts:
+        host.check_output(
+            "env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --reinstall --yes nginx nginx-common >&2"
+            if name(host) == DEBIAN
+            else "dnf --assumeyes --quiet reinstall nginx >&2"
+        )
+    eventually(lambda: all_answer(hosts))
+    assert [is_off(host) for host in hosts] == [True, True]
+    assert provision(hosts, "nginx")[0] == 0
+    assert all_answer(hosts)
 
 
 def test_a_package_cannot_put_a_second_nginx_beside_it(debian: Host, client: Host) -> None:
@@ -215,22 +221,24 @@ def test_a_reboot_brings_it_up(host: Host, client: Host) -> None:
 
 
 @pytest.mark.parametrize("manager", ["systemd", "supervisor"])
-def test_a_manager_takes_over_from_the_other_within_a_restart(host: Host, client: Host, manager: str) -> None:
-    host.check_output(
-        f"systemd-run --collect --unit=watch --property=StandardOutput=file:/tmp/watch "
-        f"/usr/bin/python3 -c %s 20 {name(host)}",
-        WATCH,
-    )
-    assert provision(host, "nginx", nginx_manager=manager)[0] == 0
-    assert answers(host, client)
+def test_a_manager_takes_over_from_the_other_within_a_restart(hosts: list[Host], manager: str) -> None:
+    for host in hosts:
+        host.check_output(
+            f"systemd-run --collect --unit=watch --property=StandardOutput=file:/tmp/watch "
+            f"/usr/bin/python3 -c %s 20 {name(host)}",
+            WATCH,
+        )
+    assert provision(hosts, "nginx", nginx_manager=manager)[0] == 0
+    assert all_answer(hosts)
     by_systemd = manager == "systemd"
-    assert (host.service("nginx").is_running, host.service("nginx").is_enabled) == (by_systemd, by_systemd)
-    assert (host.run(f"{SUPERVISORCTL} status nginx").rc == 0) == (not by_systemd)
-    eventually(lambda: host.run("systemctl is-active watch").rc != 0)
-    longest = float(host.check_output("cat /tmp/watch; rm /tmp/watch"))
-    print(f"longest time without an answer: {longest:.2f} s")
-    # The watch lasts 20 s, and a busy machine takes several times as long as a quiet one.
-    assert longest < 10
+    for host in hosts:
+        assert (host.service("nginx").is_running, host.service("nginx").is_enabled) == (by_systemd, by_systemd)
+        assert (host.run(f"{SUPERVISORCTL} status nginx").rc == 0) == (not by_systemd)
+        eventually(lambda host=host: host.run("systemctl is-active watch").rc != 0)
+        longest = float(host.check_output("cat /tmp/watch; rm /tmp/watch"))
+        print(f"longest time without an answer: {longest:.2f} s")
+        # The watch lasts 20 s, and a busy machine takes several times as long as a quiet one.
+        assert longest < 10
 
 
 # A Python of conda: what stands in for the installer is in conda_stand_in.py; its Pythons are real.
@@ -286,7 +294,7 @@ def test_what_cannot_be_had_is_said_and_the_app_goes_on(
     given = {} if conda is None else {"python_conda": conda and {"path": str(installer()), **conda}}
     apps = description(python={"provider": "conda", **python})
     before = HELLO.master(debian)
-    code, out = provision(debian, "python", wsgi_apps=apps, **given)
+    code, out = provision([debian], "python", wsgi_apps=apps, **given)
     assert code == 2
     assert sentence in out
     assert HELLO.master(debian) == before
@@ -300,20 +308,20 @@ def test_another_installer_updates_conda_and_leaves_the_app_alone(debian: Host, 
     newer = installer("25.3.0")
     given = {"python_conda": {"path": str(newer), "checksum": f"sha256:{digest(newer)}"}}
     before = HELLO.master(debian)
-    assert provision(debian, "python", **given)[0] == 0
+    assert provision([debian], "python", **given)[0] == 0
     assert debian.check_output(f"{CONDA}/bin/conda --version") == "conda 25.3.0"
-    assert "changed=0 " in provision(debian, "all", **given)[1]
+    assert "changed=0 " in provision([debian], "all", **given)[1]
     assert HELLO.master(debian) == before
     assert answers(debian, client)
 
 
-# The end.
+# The end. Tests of all hosts come after those of one host, whatever their order here.
 
 
-def test_removing_everything_leaves_the_host_as_it_was(host: Host) -> None:
+def test_removing_everything_leaves_the_hosts_as_they_were(hosts: list[Host]) -> None:
     variables = {"remove": "stack", "confirm": "stack", "remove_data": True}
-    code, _out = play("playbooks/remove.yml", f"--limit={name(host)}", inventory=SCENARIO / "inventory", **variables)
+    code, _out = play("playbooks/remove.yml", limit(hosts), inventory=SCENARIO / "inventory", **variables)
     assert code == 0
-    before = json.loads(host.file("/root/before.json").content_string)
-    after = snapshot(host)
-    assert differences(before, after, LEFT_BY_OTHERS) == {}
+    for host in hosts:
+        before = json.loads(host.file("/root/before.json").content_string)
+        assert differences(before, snapshot(host), LEFT_BY_OTHERS) == {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from probes import Answer, eventually, fetch, name, play
+from probes import Answer, assert_refused, eventually, fetch, limit, name, play
 
 CONVERGE = "molecule/nginx/converge.yml"
 FILES = "find /etc/nginx -type f -exec sha256sum {} + | sort"
@@ -26,12 +26,15 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 5000), Echo).serve_forever()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def upstream(host: Host) -> Iterator[None]:
-    """A server for nginx to stand in front of."""
-    host.check_output("systemd-run --collect --unit=echo /usr/bin/python3 -c %s", ECHO)
-    eventually(lambda: fetch(host, "http://127.0.0.1:5000/").status == 200)
+def upstream(hosts: list[Host]) -> Iterator[None]:
+    """A server on each host for nginx to stand in front of."""
+    for host in hosts:
+        host.check_output("systemd-run --collect --unit=echo /usr/bin/python3 -c %s", ECHO)
+    for host in hosts:
+        eventually(lambda host=host: fetch(host, "http://127.0.0.1:5000/").status == 200)
     yield
-    host.check_output("systemctl stop echo")
+    for host in hosts:
+        host.check_output("systemctl stop echo")
 
 
 def ask(host: Host, client: Host, path: str = "/echo/", **request: Any) -> Answer:
@@ -39,9 +42,9 @@ def ask(host: Host, client: Host, path: str = "/echo/", **request: Any) -> Answe
     return fetch(client, f"http://{name(host)}:8080{path}", **request)
 
 
-def publish(host: Host, change: dict[str, Any], **variables: Any) -> tuple[int, str]:
+def publish(hosts: list[Host], change: dict[str, Any], **variables: Any) -> tuple[int, str]:
     """Publish the site with some values changed."""
-    return play(CONVERGE, f"--limit={name(host)}", "--start-at-task=Publish the site", change=change, **variables)
+    return play(CONVERGE, limit(hosts), "--start-at-task=Publish the site", change=change, **variables)
 
 
 def locations(**values: Any) -> list[dict[str, Any]]:
@@ -113,53 +116,57 @@ def test_the_configuration_raises_no_warning(host: Host) -> None:
     ],
     ids=["key", "size", "upstream", "port"],
 )
-def test_a_refused_site_changes_nothing(host: Host, neighbour: Host, values: dict[str, Any], sentence: str) -> None:
-    def live() -> tuple[str, str, int]:
+def test_a_refused_site_changes_nothing(hosts: list[Host], client: Host, values: dict[str, Any], sentence: str) -> None:
+    def live(host: Host) -> tuple[str, str, int]:
         process = host.check_output("systemctl show --property=MainPID --value nginx")
-        return host.check_output(FILES), process, ask(host, neighbour).status
+        return host.check_output(FILES), process, ask(host, client).status
 
-    before = live()
-    code, output = publish(host, values)
-    assert code == 2
-    assert sentence in output
-    assert live() == before
-    assert before[2] == 200
+    before = [live(host) for host in hosts]
+    assert_refused(publish(hosts, values), hosts, sentence)
+    assert [live(host) for host in hosts] == before
+    assert [status for *_, status in before] == [200] * len(hosts)
 
 
-def test_a_file_on_the_host_moves_all_requests_without_a_reload(host: Host, neighbour: Host) -> None:
+def statuses(hosts: list[Host], client: Host) -> set[int]:
+    """Return what the sites of all hosts answer."""
+    return {ask(host, client).status for host in hosts}
+
+
+def test_a_file_on_the_host_moves_all_requests_without_a_reload(hosts: list[Host], client: Host) -> None:
     elsewhere = {"file": "/srv/elsewhere", "servers": ["127.0.0.1:5001"]}  # where nobody answers
-    assert publish(host, {"locations": locations(alternative=elsewhere)})[0] == 0
-    statuses = []
+    assert publish(hosts, {"locations": locations(alternative=elsewhere)})[0] == 0
+    found = []
     for command in ("true", "touch /srv/elsewhere", "rm /srv/elsewhere"):
-        host.check_output(command)
-        statuses.append(ask(host, neighbour).status)
-    assert statuses == [200, 502, 200]
-    assert publish(host, {})[0] == 0
+        for host in hosts:
+            host.check_output(command)
+        found.append(statuses(hosts, client))
+    assert found == [{200}, {502}, {200}]
+    assert publish(hosts, {})[0] == 0
 
 
-def test_a_backup_answers_where_no_other_server_can(host: Host, neighbour: Host) -> None:
+def test_a_backup_answers_where_no_other_server_can(hosts: list[Host], client: Host) -> None:
     change = {"locations": locations(servers=["127.0.0.1:5001"], backups=["127.0.0.1:5000"])}
-    assert publish(host, change)[0] == 0
-    assert [ask(host, neighbour).status for _ in range(5)] == [200] * 5
-    assert publish(host, {})[0] == 0
+    assert publish(hosts, change)[0] == 0
+    assert [statuses(hosts, client) for _ in range(5)] == [{200}] * 5
+    assert publish(hosts, {})[0] == 0
 
 
-def test_a_site_of_one_address_is_reached_there_alone_and_under_any_name(host: Host, neighbour: Host) -> None:
+def test_a_site_of_one_address_is_reached_there_alone_and_under_any_name(hosts: list[Host], client: Host) -> None:
     there = {"address": "127.0.0.1", "listen": 5002}
-    assert publish(host, {**there, "server_names": []})[0] == 0
-    assert fetch(host, "http://127.0.0.1:5002/echo/").status == 200
-    assert fetch(neighbour, f"http://{name(host)}:5002/echo/").error == "ConnectionRefusedError"
+    assert publish(hosts, {**there, "server_names": []})[0] == 0
+    for host in hosts:
+        assert fetch(host, "http://127.0.0.1:5002/echo/").status == 200
+        assert fetch(client, f"http://{name(host)}:5002/echo/").error == "ConnectionRefusedError"
     # A reload would say that all is well, and listen where it did before.
-    code, output = publish(host, {"listen": 5002})
-    assert code == 2
-    assert "Port 5002 cannot be had while nginx.service listens on 127.0.0.1" in " ".join(output.split())
-    assert fetch(host, "http://127.0.0.1:5002/echo/").status == 200
-    assert publish(host, {})[0] == 0
-    assert ask(host, neighbour).status == 200
+    refused = publish(hosts, {"listen": 5002})
+    assert_refused(refused, hosts, "Port 5002 cannot be had while nginx.service listens on 127.0.0.1")
+    assert {fetch(host, "http://127.0.0.1:5002/echo/").status for host in hosts} == {200}
+    assert publish(hosts, {})[0] == 0
+    assert statuses(hosts, client) == {200}
 
 
-def test_a_site_that_is_absent_is_no_longer_answered(host: Host, neighbour: Host) -> None:
-    assert publish(host, {}, nginx_site_state="absent")[0] == 0
-    assert ask(host, neighbour).error == "ConnectionRefusedError"
-    assert publish(host, {})[0] == 0
-    assert ask(host, neighbour).status == 200
+def test_a_site_that_is_absent_is_no_longer_answered(hosts: list[Host], client: Host) -> None:
+    assert publish(hosts, {}, nginx_site_state="absent")[0] == 0
+    assert {ask(host, client).error for host in hosts} == {"ConnectionRefusedError"}
+    assert publish(hosts, {})[0] == 0
+    assert statuses(hosts, client) == {200}

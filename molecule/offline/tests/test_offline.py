@@ -11,7 +11,7 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, SENTENCE, name, play
+from probes import PROJECT, SENTENCE, assert_refused, limit, name, play
 
 INVENTORY = PROJECT / "molecule" / "offline" / "inventory"
 HOSTS = {
@@ -39,9 +39,9 @@ def answer(host: Host) -> str:
         return response.read().decode()
 
 
-def converge(host: Host, **variables: Any) -> tuple[int, str]:
-    """Run site.yml on one host."""
-    return play("site.yml", f"--limit={name(host)}", inventory=INVENTORY, **variables)
+def converge(hosts: list[Host], **variables: Any) -> tuple[int, str]:
+    """Run site.yml on the hosts."""
+    return play("site.yml", limit(hosts), inventory=INVENTORY, **variables)
 
 
 def described(source: Path) -> list[dict[str, Any]]:
@@ -100,66 +100,59 @@ def test_every_package_that_came_is_kept_for_removal(host: Host) -> None:
     assert notes["tree"]["/var/cache/baremetal.web/wheelhouse"] is None
 
 
-def test_a_wheel_that_is_missing_is_named_with_what_to_do_and_the_app_stays(host: Host, tmp_path: Path) -> None:
+def test_a_wheel_that_is_missing_is_named_with_what_to_do_and_the_app_stays(hosts: list[Host], tmp_path: Path) -> None:
     source = tmp_path / "app"
     shutil.copytree(PROJECT / "files" / "hello_flask", source)
     with (source / "requirements.txt").open("a") as lock:
         lock.write(f"idna==3.10 --hash=sha256:{'1' * 64}\n")
-    code, output = converge(host, wsgi_apps=described(source))
-    assert code != 0
-    assert "idna" in output
-    assert "ansible-playbook baremetal.web.wheelhouse" in output
-    assert answer(host) == SENTENCE
+    refused = converge(hosts, wsgi_apps=described(source))
+    assert_refused(refused, hosts, "idna")
+    assert_refused(refused, hosts, "ansible-playbook baremetal.web.wheelhouse")
+    assert [answer(host) for host in hosts] == [SENTENCE] * len(hosts)
 
 
-def test_a_new_version_is_deployed_and_taken_back(host: Host, tmp_path: Path) -> None:
+def test_a_new_version_is_deployed_and_taken_back(hosts: list[Host], tmp_path: Path) -> None:
     source = tmp_path / "app"
     shutil.copytree(PROJECT / "files" / "hello_flask", source)
     project = source / "pyproject.toml"
     project.write_text(project.read_text().replace('version = "1.0.0"', 'version = "1.0.1"'))
-    limit = f"--limit={name(host)}"
-    code, _ = play("playbooks/deploy.yml", limit, inventory=INVENTORY, app=APP, wsgi_apps=described(source))
+    code, _ = play("playbooks/deploy.yml", limit(hosts), inventory=INVENTORY, app=APP, wsgi_apps=described(source))
     assert code == 0
-    assert manifest(host)["version"] == "1.0.1"
-    assert answer(host) == SENTENCE
-    assert play("playbooks/rollback.yml", limit, inventory=INVENTORY, app=APP)[0] == 0
-    assert manifest(host)["version"] == "1.0.0"
-    assert answer(host) == SENTENCE
+    assert [(manifest(host)["version"], answer(host)) for host in hosts] == [("1.0.1", SENTENCE)] * len(hosts)
+    assert play("playbooks/rollback.yml", limit(hosts), inventory=INVENTORY, app=APP)[0] == 0
+    assert [(manifest(host)["version"], answer(host)) for host in hosts] == [("1.0.0", SENTENCE)] * len(hosts)
 
 
-def test_a_package_that_no_repository_has_is_named_with_those_that_were_asked(host: Host) -> None:
-    code, output = play(
-        str(INVENTORY.parent / "missing.yml"), f"--limit={name(host)}", inventory=INVENTORY, missing="no-such-package"
-    )
-    assert code != 0
-    assert "There is no package no-such-package" in output
-    assert f"mirror ({MIRROR}/" in output
+def install(hosts: list[Host], **variables: Any) -> tuple[int, str]:
+    """Try to install a package that there is not."""
+    wanted = {"missing": "no-such-package", **variables}
+    return play(str(INVENTORY.parent / "missing.yml"), limit(hosts), inventory=INVENTORY, **wanted)
 
 
-def test_a_mirror_that_is_away_is_named(host: Host) -> None:
+def test_a_package_that_no_repository_has_is_named_with_those_that_were_asked(hosts: list[Host]) -> None:
+    refused = install(hosts)
+    assert_refused(refused, hosts, "There is no package no-such-package")
+    assert_refused(refused, hosts, f"mirror ({MIRROR}/")
+
+
+def test_a_mirror_that_is_away_is_named(hosts: list[Host]) -> None:
     away = [
         {"name": "away", "url": "http://10.89.82.1:8083/packages", "suites": ["./"], "components": []},
     ]
-    code, output = play(
-        str(INVENTORY.parent / "missing.yml"),
-        f"--limit={name(host)}",
-        inventory=INVENTORY,
-        missing="no-such-package",
-        packages_repositories=away,
-    )
-    assert code != 0
-    assert "cannot be had from away (http://10.89.82.1:8083/packages)" in output
-    assert host.run("ls /etc/apt/sources.list.d /etc/yum.repos.d | grep away").rc != 0
+    refused = install(hosts, packages_repositories=away)
+    assert_refused(refused, hosts, "cannot be had from away (http://10.89.82.1:8083/packages)")
+    for host in hosts:
+        assert host.run("ls /etc/apt/sources.list.d /etc/yum.repos.d | grep away").rc != 0
 
 
-def test_a_key_that_was_not_promised_is_refused_before_any_host_is_touched(host: Host) -> None:
+def test_a_key_that_was_not_promised_is_refused_before_any_host_is_touched(hosts: list[Host]) -> None:
     repository = {
         "name": "mirror",
         "url": f"{MIRROR}/Debian",
         "key": str(PROJECT / ".fleet" / "offline" / "mirror" / "key.asc"),
         "fingerprints": ["0123456789" * 4],
     }
-    code, output = converge(host, packages_repositories=[repository])
+    code, output = converge(hosts, packages_repositories=[repository])
     assert code != 0
     assert "is not among 0123456789" in output
     assert "Gather the facts" not in output

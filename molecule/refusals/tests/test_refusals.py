@@ -33,9 +33,9 @@ def changed(values: dict[str, Any], which: int = 0) -> list[dict[str, Any]]:
     return described
 
 
-def release(hosts: list[Host], described: list[dict[str, Any]]) -> tuple[int, str]:
+def release(hosts: list[Host], described: list[dict[str, Any]], **options: bool) -> tuple[int, str]:
     """Try to bring the apps to the hosts."""
-    return play("site.yml", limit(hosts), wsgi_apps=described)
+    return play("site.yml", limit(hosts), wsgi_apps=described, **options)
 
 
 @pytest.fixture
@@ -75,14 +75,17 @@ OF_THE_DESCRIPTION = {
 }
 OF_THE_HOST = {
     "python": ({"python": {"version": "3.9"}}, "which gives no Python 3.9; it gives 3.1"),
-    "module": ({"entrypoint": "no_such_module:app"}, "ModuleNotFoundError: No module named 'no_such_module'"),
-    "attribute": ({"entrypoint": "hello_flask:no_such_app"}, "entrypoint 'hello_flask:no_such_app' does not import"),
     "health of the live release": ({"health": {"path": "/nope", "timeout": 2}}, "not healthy on /nope within 2 s"),
     "health of a new release": (
         {"health": {"path": "/nope", "timeout": 5}, "server": {"threads": 2}},
         "not healthy on /nope within 5 s: answer 404 from http://",
     ),
 }
+# One after the other, the apps of one run.
+OF_EACH_APP = [
+    ({"entrypoint": "no_such_module:app"}, "ModuleNotFoundError: No module named 'no_such_module'"),
+    ({"entrypoint": "hello_flask:no_such_app"}, "entrypoint 'hello_flask:no_such_app' does not import"),
+]
 
 
 @pytest.mark.usefixtures("untouched")
@@ -100,6 +103,16 @@ def test_the_controller_refuses_and_asks_no_host(
 @pytest.mark.parametrize(("values", "sentence"), OF_THE_HOST.values(), ids=OF_THE_HOST)
 def test_the_host_refuses_and_goes_on_serving(hosts: list[Host], values: dict[str, Any], sentence: str) -> None:
     assert_refused(release(hosts, changed(values)), hosts, sentence)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_run_tells_what_is_wrong_with_each_of_its_apps(hosts: list[Host]) -> None:
+    described = apps()
+    for app, (values, _) in zip(described, OF_EACH_APP, strict=False):
+        app |= values
+    answer = release(hosts, described)
+    for _, sentence in OF_EACH_APP:
+        assert_refused(answer, hosts, sentence)
 
 
 @pytest.mark.usefixtures("untouched")
@@ -129,7 +142,7 @@ def on_another_platform(hosts: list[Host]) -> Iterator[None]:
 
 @pytest.mark.usefixtures("untouched", "on_another_platform")
 def test_an_unsupported_platform_is_refused(hosts: list[Host]) -> None:
-    code, output = release(hosts, apps())
+    code, output = release(hosts, apps(), fresh_facts=True)
     assert code == 2
     said = re.findall(r"(\w+) 6[\d.]* is not supported\. Supported: Debian 12, Debian 13, Ubuntu 22\.04", output)
     assert set(said) == {"CentOS", "Debian"}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from probes import PROJECT, Answer, eventually, fetch, name, play
+from probes import PROJECT, Answer, eventually, fetch, limit, name, play
 
 SCENARIO = Path(__file__).resolve().parents[1]
 INVENTORY = SCENARIO / "inventory" / "hosts.yml"
@@ -130,21 +130,33 @@ def test_a_worker_of_celery_does_what_the_page_gives_it(debian: Host) -> None:
     eventually(lambda: tasks.ask(debian, given).text == "42")
 
 
-def test_another_release_of_every_app_keeps_its_data(host: Host) -> None:
-    keep(host)
-    before = releases(host)
+def described(host: Host) -> list[dict[str, Any]]:
+    """Return the apps of a host as another release."""
     entries = yaml.safe_load((SCENARIO / f"inventory/host_vars/{name(host)}.yml").read_text())["wsgi_apps"]
-    changed = [{**entry, "environment": {**entry.get("environment", {}), "EDITION": 2}} for entry in entries]
-    code, out = play("site.yml", f"--limit={name(host)}", "--tags=wsgi", inventory=INVENTORY, wsgi_apps=changed)
+    return [{**entry, "environment": {**entry.get("environment", {}), "EDITION": 2}} for entry in entries]
+
+
+def test_another_release_of_every_app_keeps_its_data(hosts: list[Host]) -> None:
+    for host in hosts:
+        keep(host)
+    before = [releases(host) for host in hosts]
+    changed = {
+        "blogs": described(hosts[0]),
+        "wikis": described(hosts[1]),
+        "wsgi_apps": f"{{{{ blogs if inventory_hostname == '{name(hosts[0])}' else wikis }}}}",
+    }
+    code, out = play("site.yml", limit(hosts), "--tags=wsgi", inventory=INVENTORY, **changed)
     assert code == 0, out
-    assert [app for app, release in releases(host).items() if release == before[app]] == []
-    assert kept(host)
-    assert silent(host) == {}
+    for host, former in zip(hosts, before, strict=True):
+        assert [app for app, release in releases(host).items() if release == former[app]] == []
+        assert kept(host)
+        assert silent(host) == {}
 
 
-def test_removing_everything_takes_the_apps_away(host: Host) -> None:
+def test_removing_everything_takes_the_apps_away(hosts: list[Host]) -> None:
     given = {"remove": "stack", "confirm": "stack", "remove_data": True}
-    code, out = play("playbooks/remove.yml", f"--limit={name(host)}", inventory=INVENTORY, **given)
+    code, out = play("playbooks/remove.yml", limit(hosts), inventory=INVENTORY, **given)
     assert code == 0, out
-    assert not host.file("/srv/wsgi").exists
-    assert "wsgi-" not in host.check_output("getent passwd")
+    for host in hosts:
+        assert not host.file("/srv/wsgi").exists
+        assert "wsgi-" not in host.check_output("getent passwd")
