@@ -4,7 +4,7 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: docs root venv help demo demo-down benchmark benchmark-deployment test prepare lint sanity unit scenario matrix vm build lock clean
+.PHONY: docs root venv help demo demo-down benchmark benchmark-deployment check test prepare lint sanity unit scenario matrix vm build lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,11 @@ benchmark: root $(VENV)/installed ## measure every server on the demo's hosts, a
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-playbook playbooks/benchmark.yml -i inventories/demo \
 	  -e benchmark_target=app-debian -e benchmark_client=app-ubuntu $(OPTIONS)
 
-benchmark-deployment: root $(VENV)/installed ## measure deployments on fleets of 1 to 16 hosts of its own (OPTIONS="--hosts 1": 90 s; "--rounds 3": medians)
+benchmark-deployment: root $(VENV)/installed ## measure deployments on fleets of 1 to 16 hosts of its own (OPTIONS="--hosts 1": 90 s; "--rounds 3": medians; "--against COMMIT": ratios)
 	@$(RUN) tools.deployment_benchmark $(OPTIONS)
+
+check: root $(VENV)/installed ## the short test: lint, unit tests, a host of each family that answers through nginx
+	@$(RUN) tools.check check
 
 test: root $(VENV)/installed ## everything: lint, sanity, unit tests, the sample app's tests, every scenario
 	@$(RUN) tools.check

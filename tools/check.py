@@ -39,9 +39,7 @@ SHARING = (
     "artifact",
     "nginx",
     "supervisor",
-    "refusals",
     "release",
-    "bad_release",
     "reboot",
     "existing",
     "upgrade",
@@ -49,19 +47,25 @@ SHARING = (
 )
 SCENARIOS = (
     *SHARING,
-    "firewall",
-    "offline",
+    # The longest first, so that none is left alone at the end.
     "fleet",
     "servers",
-    "apache",
-    "managers",
+    "bad_release",
+    "offline",
     "redis",
     "third_party",
+    "managers",
+    "firewall",
+    "refusals",
     "earlier_version",
+    "apache",
     "benchmark",
 )
-# The first row is the longest, so a third one would only take time from it.
-ROWS = 2
+# What `make check` provisions; in `make test`, `default` shows the same and more.
+QUICK = "families"
+# One more than processors, because a scenario waits for a part of its time; not so many that their hosts need more
+# inotify instances than a machine has by default.
+ROWS = min(4, 1 + (os.cpu_count() or 1))
 WORKFLOWS = (".github/workflows/ci.yml", ".github/workflows/release.yml")
 PRINTING = threading.Lock()
 FAILURE = re.compile(r"(?:FAILED|ERROR):? \S+\.py")
@@ -90,6 +94,9 @@ class Result:
     failures: tuple[str, ...] = ()
 
 
+UNIT_TESTS = Check(
+    "unit tests", (PYTHON, "-m", "pytest", "-q", "--numprocesses=auto", "--dist=worksteal", "tests/unit")
+)
 GROUPS: dict[str, list[Check]] = {
     "lint": [
         Check("yamllint", ("yamllint", "--strict", ".")),
@@ -102,10 +109,11 @@ GROUPS: dict[str, list[Check]] = {
     ],
     "sanity": [Check("ansible-test sanity", (PYTHON, "-m", "tools.sanity"))],
     "unit": [
-        Check("unit tests", (PYTHON, "-m", "pytest", "-q", "tests/unit")),
+        UNIT_TESTS,
         Check("other versions of ansible-core", (PYTHON, "-m", "tools.cores")),
         Check("sample app", (PYTHON, "-m", "pytest", "-q", "files/hello_flask/tests")),
     ],
+    "check": [],
     "scenario": [],
     "matrix": [],
 }
@@ -221,15 +229,18 @@ def main(arguments: list[str]) -> int:
     """Run what is asked for, everything when nothing is; return the exit status."""
     group, name = ([*arguments, "", ""])[:2]
     try:
-        if group in ("", "prepare", "scenario", "matrix"):
+        if group in ("", "check", "prepare", "scenario", "matrix"):
             prepare()
-        if group == "":
+        if group in ("", "check"):
             # Everything is there now: a test that is skipped for want of it would hide that it is not.
             os.environ["TEST_PROGRAMS_REQUIRED"] = "1"
         if group == "unit" and (missing := [name for name in lacking().values() if name in UNIT_PROGRAMS]):
             say(f"unit tests that need {', '.join(missing)} are skipped: `sudo make prepare` installs what is missing")
         checks = [check for key, checks in GROUPS.items() if group in ("", key) for check in checks]
-        if group == "":
+        if group == "check":
+            # The longest first, so that none is left alone at the end.
+            checks = [*scenarios((QUICK,)), UNIT_TESTS, *GROUPS["lint"]]
+        if group in ("", "check"):
             checks = [replace(check, beside=True) for check in checks]
         if group in ("", "scenario"):
             checks += scenarios((name,) if name else SCENARIOS, beside=not name)
@@ -254,7 +265,7 @@ def main(arguments: list[str]) -> int:
     if runs:
         print(f"\n=== platforms and scenarios\n{matrix.text(runs)}")
         print(f"\n=== where the time went\n{matrix.profile(runs)}")
-    if runs and not name:
+    if runs and not name and group != "check":
         matrix.save(runs)
     print(f"\nprocessors: busy for {100 * busy / max(total, 1):.0f} % of the time")
     return sum_up(results)

@@ -494,11 +494,26 @@ class TestCheck:
         assert "unit tests that need nginx are skipped: `sudo make prepare`" in capsys.readouterr().err
         assert "TEST_PROGRAMS_REQUIRED" not in check.environment()
 
-    def test_the_whole_test_skips_nothing_for_want_of_a_program(self, monkeypatch):
+    @pytest.mark.parametrize("words", [[], ["check"]])
+    def test_the_whole_and_the_short_test_skip_nothing_for_want_of_a_program(self, monkeypatch, words):
         monkeypatch.setattr(check, "prepare", lambda: None)
         monkeypatch.setattr(check, "scenarios", lambda *words, **more: [])
-        check.main([])
+        check.main(words)
         assert check.environment()["TEST_PROGRAMS_REQUIRED"]
+
+    def test_the_short_test_has_lint_the_unit_tests_and_a_host_of_each_family(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(check, "prepare", lambda: None)
+        monkeypatch.setattr(check, "run_all", lambda checks: asked.extend(checks) or [])
+        check.main(["check"])
+        assert [one.name for one in asked] == [
+            "scenario families",
+            "unit tests",
+            *(one.name for one in check.GROUPS["lint"]),
+        ]
+        assert all(one.beside for one in asked)
+        (found,) = asked[0].progress.scenarios.values()
+        assert {images.family(platform) for platform in found.platforms.values()} == set(images.FAMILIES)
 
 
 def test_checks_in_rows_all_run_once_and_are_told_in_their_order(tmp_path, monkeypatch):
