@@ -177,6 +177,7 @@ def _requirements(app: dict[str, Any], tree: Tree, *, offline: bool) -> dict[str
 class ActionModule(UploadingAction):
     """Ask what the host has, and upload only what it lacks."""
 
+    ASKS_BY = "release_stage_info"
     _VALID_ARGS = frozenset((*OWN, *PASSED))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -188,20 +189,14 @@ class ActionModule(UploadingAction):
             return {"failed": True, "msg": str(error)}
 
     @staticmethod
-    def question(args: Mapping[str, Any]) -> dict[str, Any]:
+    def host_args(args: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the host is asked first, the arguments of release_stage_info; it needs no connection."""
         with staged(args) as release:
             return release.question()
 
-    @staticmethod
-    def converged(before: Mapping[str, Any]) -> bool:
-        """Tell by the answer of release_stage_info whether there is nothing to stage."""
-        return not before.get("failed") and bool(before["converged"])
-
     def _stage(self, release: Staged, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         question = release.question()
-        before = answered(task_vars, "release_stage_info", question)
-        before = before or self._call("release_stage_info", question, task_vars)
+        before = answered(task_vars, self.ASKS_BY, question) or self._call(self.ASKS_BY, question, task_vars)
         if before.get("failed"):
             return before
         app, tree, house = release.app, release.tree, release.house
@@ -210,7 +205,7 @@ class ActionModule(UploadingAction):
             "release": before["release"],
             "version": tree.version,
             "commit": tree.commit,
-            "converged": self.converged(before),
+            "converged": before["converged"],
             "slots": before["slots"],
             "endpoint_changed": before["endpoint_changed"],
             "hooks": {kind: sorted({hook["run_once"] for hook in hooks}) for kind, hooks in app["hooks"].items()},

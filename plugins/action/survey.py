@@ -13,7 +13,6 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.display import Display
 
-from ansible_collections.baremetal.web.plugins.action.release_stage import staged
 from ansible_collections.baremetal.web.plugins.module_utils._release.layout import SLOTS
 from ansible_collections.baremetal.web.plugins.module_utils._release.modules.survey import encoded
 from ansible_collections.baremetal.web.plugins.plugin_utils._controller.compiled import reuse
@@ -29,9 +28,8 @@ from ansible_collections.baremetal.web.plugins.plugin_utils._controller.wanted_p
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.plain import plain
 from ansible_collections.baremetal.web.plugins.plugin_utils._spec.roles import COLLECTION_ROOT
 
-# What tells the platform, and what the roles read beside that.
-_FACTS = {"architecture", "distribution", "os_family", "pkg_mgr", "processor_nproc", "memtotal_mb", "selinux"}
-_TASKS = os.path.join(COLLECTION_ROOT, "playbooks", "tasks")
+# A module, and its arguments.
+Question = tuple[str, dict[str, Any]]
 
 
 class ActionModule(ActionBase):
@@ -48,8 +46,6 @@ class ActionModule(ActionBase):
                 reason = self._survey(known, found)
         except Unsurveyed as left:
             reason = f"takes every task: {left}"
-        if found.pop("unanswered", None):
-            return found
         found["as_wanted"] = not reason
         found["msg"] = reason or f"is as wanted, {len(found['parts'])} parts compared"
         if constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK") != "baremetal.web.json":
@@ -61,29 +57,18 @@ class ActionModule(ActionBase):
         roles = self._task.args["roles"]
         wanted = self._wanted(variables, {}, roles)
         root, apps = described(map(wanted.value, ("wsgi_root", "wsgi_apps | map(attribute='name') | list")))
-        facts = dict(variables.get("ansible_facts") or {})
-        asked: list[tuple[str, dict[str, Any]]] = [("app_info", {"apps": [], "described": apps, "root": root})]
-        if not facts.keys() >= _FACTS:
-            asked.append(("host_facts", {}))
-        answer = self._ask(asked, variables, found, apps=apps, root=root)
-        if "difference" not in answer:
-            return f"takes every task: {answer.get('msg', 'the host gave no answer')}"
-        if answer["difference"]:
-            return f"takes every task: {asked[answer['difference']['index']][0]}: {answer['difference']['reason']}"
-        found["orphans"] = answer["answers"][0]
-        if len(asked) > 1:
-            found["ansible_facts"] = answer["answers"][1]["ansible_facts"]
-            facts.update({name.removeprefix("ansible_"): value for name, value in found["ansible_facts"].items()})
-        variables = {**variables, "ansible_facts": facts}
-        if constants.INJECT_FACTS_AS_VARS:
-            variables.update(found.get("ansible_facts", {}))
-        slots = answer["slots"]
+        asked: list[Question] = [("app_info", {"apps": [], "described": apps, "root": root})]
+        # Where no cache of facts has them.
+        asked += [(part.module, part.args) for part in described(wanted.task_file(_task_file("gather_facts")))]
+        (found["orphans"], *facts), slots = self._gather(asked, variables, found, apps=apps, root=root)
+        for answer in facts:
+            variables = _with_facts(variables, answer["ansible_facts"])
+            found.update(answer)
         wanted = self._wanted(variables, _live(found["orphans"], slots), roles)
         parts = described(self._parts(wanted, roles))
-        questions = described(self._question(part, variables) for part in parts)
-        answer = self._ask([*questions], variables, found)
-        difference = answer.get("difference", {"index": 0, "reason": "the host gave no answer"})
-        answers = answer.get("answers", [])
+        questions = described(map(self._question, parts))
+        answer = self._ask(questions, variables, found)
+        difference, answers = answer["difference"], answer["answers"]
         found["parts"] = {
             digest(*each): told for each, told in zip(questions, answers, strict=False) if told is not None
         }
@@ -94,10 +79,7 @@ class ActionModule(ActionBase):
 
     def _wanted(self, variables: dict[str, Any], given: dict[str, Any], roles: list[str]) -> WantedParts:
         def ask(module: str, args: dict[str, Any]) -> dict[str, Any]:
-            answer = self._ask([(module, plain(args))], variables, {})
-            if not answer.get("answers"):
-                raise Unsurveyed(f"{module}: {answer.get('difference', {}).get('reason', 'the host gave no answer')}")
-            return answer["answers"][0]
+            return self._gather([(module, plain(args))], variables, {})[0][0]
 
         controller = {f"{COLLECTION}sites": self._run_action}
         wanted = WantedParts(Templates(self._loader), variables, given, controller, ask)
@@ -106,7 +88,7 @@ class ActionModule(ActionBase):
 
     def _parts(self, wanted: WantedParts, roles: list[str]) -> Any:
         for name in self._task.args.get("tasks") or []:
-            yield from wanted.task_file(os.path.join(_TASKS, f"{name}.yml"))
+            yield from wanted.task_file(_task_file(name))
         yield from wanted.roles(roles)
 
     def _action(self, name: str, args: dict[str, Any], variables: dict[str, Any]) -> ActionBase:
@@ -130,25 +112,42 @@ class ActionModule(ActionBase):
             raise Unsurveyed(result["msg"])
         return result
 
-    def _question(self, part: Part, variables: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def _question(self, part: Part) -> Question:
         """Return the module and the arguments that the part's task would send to the host first."""
-        if part.module == "release_stage":
-            with staged(part.args) as release:
-                return "release_stage_info", plain(release.question())
         action = self._shared_loader_obj.action_loader.get(f"{COLLECTION}{part.module}", class_only=True)
         if not hasattr(action, "host_args"):
             raise Unsurveyed(f"{part.task()} asks by {part.module}")
-        return part.module, plain(action.host_args(part.args))
+        return getattr(action, "ASKS_BY", part.module), plain(action.host_args(part.args))
+
+    def _gather(
+        self, parts: list[Question], variables: dict[str, Any], found: dict[str, Any], **more: Any
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return what modules that only gather say, and the slots; raise Unsurveyed where one says nothing."""
+        answer = self._ask(parts, variables, found, **more)
+        if difference := answer["difference"]:
+            raise Unsurveyed(f"{parts[difference['index']][0]}: {difference['reason']}")
+        return answer["answers"], answer["slots"]
 
     def _ask(
-        self, parts: list[tuple[str, dict[str, Any]]], variables: dict[str, Any], found: dict[str, Any], **more: Any
+        self, parts: list[Question], variables: dict[str, Any], found: dict[str, Any], **more: Any
     ) -> dict[str, Any]:
         args = {"parts": encoded(parts), **more}
         answer = self._execute_module(module_name=f"{COLLECTION}survey", module_args=args, task_vars=variables)
-        if answer.get("unreachable"):
-            found.update(answer, unanswered=True)
+        if "difference" not in answer:
+            raise Unsurveyed(answer.get("msg", "the host gave no answer"))
         found.setdefault("warnings", []).extend(answer.get("warnings", []))
         return answer
+
+
+def _task_file(name: str) -> str:
+    return os.path.join(COLLECTION_ROOT, "playbooks", "tasks", f"{name}.yml")
+
+
+def _with_facts(variables: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return variables with more facts, as Ansible has them for the next task."""
+    known = {name.removeprefix("ansible_"): value for name, value in facts.items()}
+    injected = facts if constants.INJECT_FACTS_AS_VARS else {}
+    return {**variables, **injected, "ansible_facts": {**variables.get("ansible_facts", {}), **known}}
 
 
 def _live(orphans: dict[str, Any], slots: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def _live(orphans: dict[str, Any], slots: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _moved(questions: list[tuple[str, dict[str, Any]]], answers: list[dict[str, Any]], slots: dict[str, Any]) -> str:
+def _moved(questions: list[Question], answers: list[dict[str, Any]], slots: dict[str, Any]) -> str:
     """Say whose slots the web server does not reach as it was assumed when the sites were rendered."""
     for (module, args), answer in zip(questions, answers, strict=True):
         if module == "release_stage_info":

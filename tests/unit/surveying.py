@@ -67,7 +67,11 @@ def answer(place: str, asked: dict[str, Any]) -> dict[str, Any]:
     found, variables = action(place, asked)
     roles = asked.get("roles", [])
     if "gathered" in asked:  # in place of a host
-        found._ask = lambda parts, *_others: {"answers": [asked["gathered"][module] for module, _args in parts]}
+        found._ask = lambda parts, *_others: {
+            "answers": [asked["gathered"][module] for module, _args in parts],
+            "difference": None,
+            "slots": {},
+        }
     try:
         wanted = found._wanted(variables, {}, roles)
         # The name of the survey's task comes first, and loads what all hosts need.
@@ -80,7 +84,7 @@ def answer(place: str, asked: dict[str, Any]) -> dict[str, Any]:
         parts += wanted_parts.described(wanted.roles(roles))
         names = [part.task() for part in parts]
         if asked.get("questions", True):
-            questions = wanted_parts.described(found._question(part, variables) for part in parts)
+            questions = wanted_parts.described(map(found._question, parts))
         else:
             questions = [(part.module, plain(part.args)) for part in parts]
     except wanted_parts.Unsurveyed as reason:

@@ -347,15 +347,9 @@ def test_a_release_that_is_staged_already_is_not_sent_again(action: Callable[...
 
 def test_what_a_host_is_asked_first_is_known_without_a_connection(action: Callable[..., Release]) -> None:
     release = action(environment={"A": "1"})
-    question = ActionModule.question(release._task.args)
+    question = ActionModule.host_args(release._task.args)
     assert json.loads(json.dumps(question)) == release.asked[0]
     assert release.modules[0] == INFO
-
-
-def test_a_release_is_converged_where_the_host_says_so_and_could_be_asked() -> None:
-    assert ActionModule.converged({"converged": True})
-    assert not ActionModule.converged({"converged": False})
-    assert not ActionModule.converged({"failed": True, "msg": "why"})
 
 
 def test_the_release_that_the_host_names_is_the_one_that_is_built(action: Callable[..., Release]) -> None:
